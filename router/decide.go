@@ -1,0 +1,250 @@
+package router
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"proxima/geo"
+)
+
+// Query is one request as the decision sees it.
+type Query struct {
+	From   geo.Location // where the client is
+	Model  Model        // "" when it names none
+	Key    uint64       // what should stay together: see Key
+	Prefer RegionID     // the client's wish, granted within the deciding tier; "" for none
+	Tried  []EndpointID // where this request was already
+}
+
+// Tier ranks what an endpoint can do for a request now. The lowest tier that has
+// a candidate decides; cost speaks only within it.
+type Tier uint8
+
+const (
+	TierReady Tier = iota // up, with room
+	TierFull              // up, but full, cooling down, or not yet given this key back
+	TierDoubt             // untested, suspect or ejected
+	TierDown              // down
+	tiers
+)
+
+// Decision is where a request goes, and the terms that decided. When no endpoint
+// may take it, Reason says why and Chosen is the zero Candidate.
+type Decision struct {
+	Chosen   Candidate
+	Eligible int    // endpoints that no hard rule refused
+	Reason   Reason // "" when Chosen is an endpoint
+}
+
+// Found reports whether the decision has an endpoint.
+func (d *Decision) Found() bool { return d.Reason == "" }
+
+// FailOpen reports whether no healthy endpoint was eligible, so that a doubtful
+// or dead one is tried rather than nobody.
+func (d *Decision) FailOpen() bool { return d.Found() && d.Chosen.Tier >= TierDoubt }
+
+// Decide picks the endpoint for a query: hard rules first (model, residency,
+// drained, tried, detour), then the lowest tier, then cost, and within the band
+// of nearly equal costs the rendezvous of the query's key. load is by endpoint
+// position, from Measure. The same snapshot, query and loads always give the
+// same decision. It does not allocate up to 256 eligible endpoints.
+func (s *Snapshot) Decide(q Query, load []Load) Decision {
+	pool, known := s.Table.Serving(q.Model)
+	if !known {
+		return Decision{Reason: NoSuchModel}
+	}
+	price := s.pricer(&q, load)
+	rules := s.rules(&q, &price, pool)
+	var room [256]contender
+	field, tier := s.contenders(q.Key, &price, &rules, pool, room[:0])
+	if len(field) == 0 {
+		return Decision{Reason: s.nobody(&q, pool)}
+	}
+	c := price.price(s.pick(&q, field, tier))
+	c.Tier = tier
+	return Decision{Chosen: c, Eligible: len(field)}
+}
+
+// contender is what the choice needs to remember of a candidate.
+type contender struct {
+	position int32
+	tier     Tier
+	costMs   float64
+}
+
+// contenders prices every endpoint that no hard rule refuses, and tells the
+// lowest tier among them.
+func (s *Snapshot) contenders(key uint64, price *pricer, rules *hard, pool []int, field []contender) ([]contender, Tier) {
+	lowest := tiers
+	for _, at := range pool {
+		if rules.refuse(at) != "" {
+			continue
+		}
+		tier := s.tier(at, &price.load[at], key)
+		field = append(field, contender{int32(at), tier, price.costMs(at)})
+		lowest = min(lowest, tier)
+	}
+	return field, lowest
+}
+
+// hard are the rules that no health and no cost can overrule, for one query.
+type hard struct {
+	snapshot *Snapshot
+	tried    []EndpointID
+	ruled    bool    // a residency rule speaks of the client's country
+	allowed  Regions // where it may go then
+	price    *pricer
+	limited  bool    // the operator limits detours
+	mostMs   float64 // the furthest that the limit allows
+}
+
+func (s *Snapshot) rules(q *Query, price *pricer, pool []int) hard {
+	h := hard{snapshot: s, tried: q.Tried, price: price}
+	h.allowed, h.ruled = s.Table.residency(q.From.Country)
+	if limit := s.Table.Steering.MaxDetour; limit > 0 {
+		h.limited = true
+		h.mostMs = h.nearest(pool) + ms(limit)
+	}
+	return h
+}
+
+// nearest is the network time to the nearest endpoint that residency and drains
+// allow. Endpoints already tried count: a detour does not grow with retries.
+func (h *hard) nearest(pool []int) float64 {
+	best := math.Inf(1)
+	for _, at := range pool {
+		if h.forbid(at) == "" {
+			best = min(best, h.price.net(at))
+		}
+	}
+	return best
+}
+
+// refuse names the rule that keeps the query from the endpoint at a position, of
+// those that serve its model; "" when none does.
+func (h *hard) refuse(at int) Reason {
+	if reason := h.forbid(at); reason != "" {
+		return reason
+	}
+	if len(h.tried) > 0 && slices.Contains(h.tried, h.snapshot.Table.Endpoints[at].ID) {
+		return ReasonTried
+	}
+	if h.limited && h.price.net(at) > h.mostMs {
+		return ReasonDetour
+	}
+	return ""
+}
+
+func (h *hard) forbid(at int) Reason {
+	slot := &h.snapshot.slots[at]
+	switch {
+	case h.ruled && !h.allowed.Has(slot.region):
+		return ReasonResidency
+	case slot.drained:
+		return ReasonDrained
+	}
+	return ""
+}
+
+func (s *Snapshot) tier(at int, load *Load, key uint64) Tier {
+	slot := &s.slots[at]
+	switch {
+	case slot.health == Down:
+		return TierDown
+	case slot.health != Up:
+		return TierDoubt
+	case slot.capacity > 0 && load.InFlight >= slot.capacity, load.CoolMs > 0:
+		return TierFull
+	case load.Withheld > 0 && !admits(key, slot.hash, load.Withheld):
+		return TierFull
+	}
+	return TierReady
+}
+
+// pick chooses within the deciding tier. In the healthy tiers the band of costs
+// decides; in the others whoever answered last, and cost among those.
+func (s *Snapshot) pick(q *Query, field []contender, tier Tier) int {
+	field = s.preferred(q, s.latest(inTier(field, tier), tier))
+	best := math.Inf(1)
+	for i := range field {
+		best = min(best, field[i].costMs)
+	}
+	best += ms(s.Table.Steering.Slack)
+	chosen, claim := -1, math.Inf(-1)
+	for i := range field {
+		if field[i].costMs > best {
+			continue
+		}
+		at := int(field[i].position)
+		if mine := rendezvous(q.Key, s.slots[at].hash, s.slots[at].weight, s.Table.even); mine > claim {
+			chosen, claim = at, mine
+		}
+	}
+	return chosen
+}
+
+// keep filters in place: the field belongs to the decision alone.
+func keep(field []contender, wanted func(contender) bool) []contender {
+	kept := field[:0]
+	for _, c := range field {
+		if wanted(c) {
+			kept = append(kept, c)
+		}
+	}
+	return kept
+}
+
+func inTier(field []contender, tier Tier) []contender {
+	return keep(field, func(c contender) bool { return c.tier == tier })
+}
+
+// successStep is how far apart two last successes must be to order endpoints
+// that are all in doubt: less says nothing about them.
+const successStep = 10 * time.Second
+
+// latest keeps, in a tier of doubtful endpoints, those that succeeded most recently.
+func (s *Snapshot) latest(field []contender, tier Tier) []contender {
+	if tier < TierDoubt {
+		return field
+	}
+	var last time.Time
+	for _, c := range field {
+		if at := s.Status[c.position].Succeeded; at.After(last) {
+			last = at
+		}
+	}
+	if last.IsZero() {
+		return field
+	}
+	return keep(field, func(c contender) bool {
+		return last.Sub(s.Status[c.position].Succeeded) < successStep
+	})
+}
+
+// preferred keeps the client's region when the deciding tier has it.
+func (s *Snapshot) preferred(q *Query, field []contender) []contender {
+	if q.Prefer == "" {
+		return field
+	}
+	region, given := s.Table.region[q.Prefer]
+	there := func(c contender) bool { return s.slots[c.position].region == region }
+	if !given || !slices.ContainsFunc(field, there) {
+		return field
+	}
+	return keep(field, there)
+}
+
+// nobody says why no endpoint of the pool is eligible: the reason that would
+// remain if every softer one were lifted.
+func (s *Snapshot) nobody(q *Query, pool []int) Reason {
+	allowed, ruled := s.Table.residency(q.From.Country)
+	inReach := func(at int) bool { return !ruled || allowed.Has(s.slots[at].region) }
+	if ruled && !slices.ContainsFunc(pool, inReach) {
+		return NoRegion
+	}
+	if len(q.Tried) > 0 {
+		return NoneLeft
+	}
+	return NoneAvailable
+}

@@ -1,0 +1,187 @@
+package router
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Live holds the current Snapshot. Readers load it with one atomic read; writers
+// build the next one under a mutex and publish it with one store.
+type Live struct {
+	current atomic.Pointer[Snapshot]
+
+	mu      sync.Mutex // held by writers
+	meters  map[EndpointID]*metered
+	settled time.Time
+}
+
+// metered remembers whose meter it is: an endpoint that moved is another one.
+type metered struct {
+	url   string
+	meter *Meter
+}
+
+// NewLive starts with a table of which nothing is known yet.
+func NewLive(t *Table) *Live {
+	l := &Live{meters: map[EndpointID]*metered{}}
+	l.SetTable(t)
+	return l
+}
+
+// Snapshot returns the current one. It never changes; ask again for the next.
+func (l *Live) Snapshot() *Snapshot { return l.current.Load() }
+
+// SetTable publishes a new table. Endpoints whose ID and URL stay keep their
+// status and meter; drains stay for what is still there.
+func (l *Live) SetTable(t *Table) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	old := l.current.Load()
+	status := make([]Status, len(t.Endpoints))
+	meters := make(map[EndpointID]*metered, len(t.Endpoints))
+	for at, e := range t.Endpoints {
+		kept, same := l.meters[e.ID]
+		if !same || kept.url != e.URL.String() {
+			meters[e.ID] = &metered{e.URL.String(), &Meter{}}
+			continue
+		}
+		meters[e.ID] = kept
+		before, _ := old.Table.Position(e.ID)
+		status[at] = old.Status[before]
+	}
+	l.meters = meters
+	var drains Drains
+	if old != nil {
+		drains = old.Drained.within(t)
+	}
+	l.publish(t, status, drains)
+}
+
+// SetStatus publishes what is now believed of an endpoint. It reports false for
+// an endpoint that is no longer in the table.
+func (l *Live) SetStatus(id EndpointID, believed Status) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.current.Load()
+	at, there := now.Table.Position(id)
+	if !there {
+		return false
+	}
+	status := slices.Clone(now.Status)
+	status[at] = believed
+	l.publish(now.Table, status, now.Drained)
+	return true
+}
+
+// DrainEndpoint takes an endpoint out for new requests, or gives it back.
+func (l *Live) DrainEndpoint(id EndpointID, drain bool) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.current.Load()
+	if _, there := now.Table.Position(id); !there {
+		return fmt.Errorf("no endpoint %q", id)
+	}
+	l.publish(now.Table, now.Status, Drains{mark(now.Drained.Endpoints, id, drain), now.Drained.Regions})
+	return nil
+}
+
+// DrainRegion takes a region out for new requests, or gives it back.
+func (l *Live) DrainRegion(id RegionID, drain bool) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.current.Load()
+	if _, there := now.Table.RegionPosition(id); !there {
+		return fmt.Errorf("no region %q", id)
+	}
+	l.publish(now.Table, now.Status, Drains{now.Drained.Endpoints, mark(now.Drained.Regions, id, drain)})
+	return nil
+}
+
+// Settle lets the meters of unused endpoints forget, and tells each endpoint
+// without an answer of its own what is typical for the models it serves. Call it
+// about once a second.
+func (l *Live) Settle(now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	passed := now.Sub(l.settled)
+	l.settled = now
+	if passed <= 0 || passed > time.Hour {
+		return
+	}
+	s := l.current.Load()
+	typical := map[Model]float64{}
+	for at, m := range s.meters {
+		model := s.Table.Endpoints[at].firstModel()
+		if _, done := typical[model]; !done {
+			typical[model] = s.typicalServe(model)
+		}
+		m.settle(typical[model], now, passed)
+	}
+}
+
+// typicalServe is the median serve time of the measured endpoints that serve a model.
+func (s *Snapshot) typicalServe(m Model) float64 {
+	var known []float64
+	pool, _ := s.Table.Serving(m)
+	for _, at := range pool {
+		if serve := s.meters[at].serve.value(); serve > 0 {
+			known = append(known, serve)
+		}
+	}
+	if len(known) == 0 {
+		return assumedServeMs
+	}
+	slices.Sort(known)
+	return known[len(known)/2]
+}
+
+// firstModel stands for all the models of an endpoint; "" when it serves every one.
+func (e *Endpoint) firstModel() Model {
+	if len(e.Models) == 0 {
+		return ""
+	}
+	return e.Models[0]
+}
+
+func (l *Live) publish(t *Table, status []Status, drains Drains) {
+	next := NewSnapshot(t, status, drains)
+	next.meters = make([]*Meter, len(t.Endpoints))
+	for at, e := range t.Endpoints {
+		next.meters[at] = l.meters[e.ID].meter
+	}
+	l.current.Store(next)
+}
+
+// within keeps the drains of what a table has.
+func (d Drains) within(t *Table) Drains {
+	kept := Drains{map[EndpointID]bool{}, map[RegionID]bool{}}
+	for id := range d.Endpoints {
+		if _, there := t.Position(id); there {
+			kept.Endpoints[id] = true
+		}
+	}
+	for id := range d.Regions {
+		if _, there := t.RegionPosition(id); there {
+			kept.Regions[id] = true
+		}
+	}
+	return kept
+}
+
+// mark returns a copy of a set with one member added or removed.
+func mark[ID comparable](set map[ID]bool, id ID, in bool) map[ID]bool {
+	next := maps.Clone(set)
+	if next == nil {
+		next = map[ID]bool{}
+	}
+	if in {
+		next[id] = true
+	} else {
+		delete(next, id)
+	}
+	return next
+}

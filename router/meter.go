@@ -1,0 +1,121 @@
+package router
+
+import (
+	"math"
+	"sync/atomic"
+	"time"
+)
+
+// Weights of a new sample in the moving averages. Serve time rises faster than
+// it falls: a slow answer is news, a fast one may be luck.
+const (
+	serveUp   = 0.15
+	serveDown = 0.05
+	pathGain  = 0.2
+)
+
+// serveMemory is the time constant with which an unused endpoint's serve time
+// decays toward its pool's.
+const serveMemory = 60 * time.Second
+
+// coolMin and coolMax clamp a Retry-After.
+const (
+	coolMin = 1 * time.Second
+	coolMax = 300 * time.Second
+)
+
+// Meter measures one endpoint. All methods are safe for concurrent use and take
+// no lock. Meters outlive reloads; snapshots share them.
+type Meter struct {
+	inFlight atomic.Int64
+	serve    average      // ms, 0: no answer yet
+	typical  average      // ms, what the pool's serve time is, for an endpoint without its own
+	path     average      // ms, 0: no probe yet
+	coolTill atomic.Int64 // unix ns
+	lastUsed atomic.Int64 // unix ns
+}
+
+// Begin counts a request that is on its way to the endpoint and returns how many
+// are in flight, itself included. Each Begin is followed by one End.
+func (m *Meter) Begin(now time.Time) int {
+	m.lastUsed.Store(now.UnixNano())
+	return int(m.inFlight.Add(1))
+}
+
+// End counts a request that left the endpoint, however it ended.
+func (m *Meter) End() { m.inFlight.Add(-1) }
+
+// Served learns from the first byte of a good answer: elapsed is the time since
+// the request was sent, load the candidate's Load when it was chosen. Errors are
+// not for this: they never improve a latency.
+func (m *Meter) Served(elapsed time.Duration, load float64) {
+	u := min(max(load, 0), 1)
+	sample := (ms(elapsed) - m.path.value()) / (1 + u*u*u)
+	m.serve.add(max(sample, 0.1), serveUp, serveDown)
+}
+
+// Probed learns the router's round trip from a successful probe.
+func (m *Meter) Probed(latency time.Duration) { m.path.add(max(ms(latency), 0.01), pathGain, pathGain) }
+
+// Cool keeps new requests away for as long as the endpoint asked, 1 s to 300 s.
+func (m *Meter) Cool(now time.Time, ask time.Duration) {
+	m.coolTill.Store(now.Add(min(max(ask, coolMin), coolMax)).UnixNano())
+}
+
+// InFlight returns how many requests are at the endpoint now.
+func (m *Meter) InFlight() int { return int(m.inFlight.Load()) }
+
+// Path returns the router's round trip to the endpoint; 0: not measured yet.
+func (m *Meter) Path() time.Duration {
+	return time.Duration(m.path.value() * float64(time.Millisecond))
+}
+
+func (m *Meter) load(now time.Time) Load {
+	l := Load{InFlight: m.InFlight(), ServeMs: m.serve.value(), PathMs: m.path.value()}
+	if l.ServeMs == 0 {
+		l.ServeMs = m.typical.value()
+	}
+	if left := m.coolTill.Load() - now.UnixNano(); left > 0 {
+		l.CoolMs = min(float64(left)/float64(time.Millisecond), ms(coolMax))
+	}
+	return l
+}
+
+// settle draws an unused endpoint's serve time toward the pool's, so that a bad
+// minute is not held against it for ever.
+func (m *Meter) settle(typicalMs float64, now time.Time, passed time.Duration) {
+	m.typical.set(typicalMs)
+	own := m.serve.value()
+	unused := time.Duration(now.UnixNano() - m.lastUsed.Load())
+	if own == 0 || unused < serveMemory/4 || m.InFlight() > 0 {
+		return
+	}
+	m.serve.set(typicalMs + (own-typicalMs)*math.Exp(-passed.Seconds()/serveMemory.Seconds()))
+}
+
+// average is an exponentially weighted moving average; 0 means no sample yet.
+type average struct{ bits atomic.Uint64 }
+
+func (a *average) value() float64 { return math.Float64frombits(a.bits.Load()) }
+
+func (a *average) set(x float64) { a.bits.Store(math.Float64bits(x)) }
+
+// add weighs a sample by up when it is above the average, else by down. The
+// first sample becomes the average.
+func (a *average) add(sample, up, down float64) {
+	for {
+		bits := a.bits.Load()
+		old := math.Float64frombits(bits)
+		next := sample
+		if old > 0 {
+			gain := down
+			if sample > old {
+				gain = up
+			}
+			next = old + gain*(sample-old)
+		}
+		if a.bits.CompareAndSwap(bits, math.Float64bits(next)) {
+			return
+		}
+	}
+}
