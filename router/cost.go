@@ -17,7 +17,7 @@ const (
 
 // Assumptions while an operator or a measurement has not said better.
 const (
-	assumedServeMs  = 150.0 // time to first byte of an endpoint that never answered
+	assumedServeMs  = 150.0 // time to first token when no endpoint ever answered
 	assumedCapacity = 64    // prices the load of an endpoint whose capacity is not declared
 )
 
@@ -31,7 +31,7 @@ type Candidate struct {
 	Region   RegionID
 	Tier     Tier
 	NetMs    float64 // network time from client or router to the region
-	ServeMs  float64 // expected time to first byte on an idle server
+	ServeMs  float64 // expected time to first token on an idle server
 	Load     float64
 	WarmMs   float64 // prefill saved by a warm cache
 	BiasMs   float64 // the operator's toll
@@ -41,18 +41,20 @@ type Candidate struct {
 // pricer prices the candidates of one query. It remembers the last region's
 // distance, because neighbours in the table share it.
 type pricer struct {
-	snapshot *Snapshot
-	load     []Load
-	placed   bool      // the client is somewhere
-	point    geo.Point // and that is here
-	byPath   bool      // a measured round trip beats the distance
-	region   int       // the region that priorMs is for
-	priorMs  float64
+	snapshot  *Snapshot
+	pool      []int // who serves the model
+	load      []Load
+	placed    bool      // the client is somewhere
+	point     geo.Point // and that is here
+	byPath    bool      // a measured round trip beats the distance
+	region    int       // the region that priorMs is for
+	priorMs   float64
+	typicalMs float64 // 0: not asked for yet
 }
 
-func (s *Snapshot) pricer(q *Query, load []Load) pricer {
+func (s *Snapshot) pricer(q *Query, pool []int, load []Load) pricer {
 	return pricer{
-		snapshot: s, load: load,
+		snapshot: s, pool: pool, load: load,
 		placed: q.From.Placed, point: q.From.Point(),
 		byPath: !q.From.Placed || s.Table.Steering.By == ByPath,
 		region: -1,
@@ -73,8 +75,29 @@ func (p *pricer) costMs(at int) float64 { return cost(p.terms(at)) }
 
 func (p *pricer) terms(at int) (net, serve, u, warm, bias float64) {
 	slot, load := &p.snapshot.slots[at], &p.load[at]
-	serve = max(finite(load.ServeMs, assumedServeMs), load.CoolMs)
+	serve = max(p.serve(load.ServeMs), load.CoolMs)
 	return p.net(at), serve, float64(load.InFlight+1) / slot.weight, 0, slot.biasMs
+}
+
+// serve is an endpoint's own time, or, while it has none, the median of those in
+// the pool that have: to be new is neither good nor bad.
+func (p *pricer) serve(own float64) float64 {
+	if known := finite(own, 0); known > 0 {
+		return known
+	}
+	if p.typicalMs == 0 {
+		p.typicalMs = p.typical()
+	}
+	return p.typicalMs
+}
+
+func (p *pricer) typical() float64 {
+	var room [256]float64
+	times := room[:0]
+	for _, at := range p.pool {
+		times = append(times, finite(p.load[at].ServeMs, 0))
+	}
+	return finite(median(times), assumedServeMs)
 }
 
 func cost(net, serve, u, warm, bias float64) float64 {
@@ -113,3 +136,12 @@ func finite(x, otherwise float64) float64 {
 }
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// ServerCost is what the next request at the endpoint at a position costs without
+// the way there, in milliseconds.
+func (s *Snapshot) ServerCost(at int, load []Load) float64 {
+	pool, _ := s.Table.Serving(s.Table.Endpoints[at].firstModel())
+	price := s.pricer(&Query{}, pool, load)
+	c := price.price(at)
+	return c.CostMs - c.NetMs
+}

@@ -54,7 +54,7 @@ func (s *Snapshot) Decide(q Query, load []Load) Decision {
 	if !known {
 		return Decision{Reason: NoSuchModel}
 	}
-	price := s.pricer(&q, load)
+	price := s.pricer(&q, pool, load)
 	rules := s.rules(&q, &price, pool)
 	var room [256]contender
 	field, tier := s.contenders(q.Key, &price, &rules, pool, room[:0])

@@ -28,7 +28,7 @@ type Rejection struct {
 func (s *Snapshot) Explain(q Query, load []Load) Explanation {
 	x := Explanation{Decision: s.Decide(q, load)}
 	pool, _ := s.Table.Serving(q.Model)
-	price := s.pricer(&q, load)
+	price := s.pricer(&q, pool, load)
 	rules := s.rules(&q, &price, pool)
 	for at := range s.Table.Endpoints {
 		reason := ReasonModel

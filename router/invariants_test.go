@@ -177,9 +177,9 @@ func (s scene) net(at int) float64 {
 
 func (s scene) cost(at int) float64 {
 	e, load := s.snapshot.Table.Endpoints[at], s.load[at]
-	serve := 150.0
-	if load.ServeMs > 0 && load.ServeMs <= math.MaxFloat32 {
-		serve = load.ServeMs
+	serve := load.ServeMs
+	if !usable(serve) {
+		serve = s.typicalServe()
 	}
 	serve = max(serve, load.CoolMs)
 	slots := 64.0
@@ -188,6 +188,23 @@ func (s scene) cost(at int) float64 {
 	}
 	u := float64(load.InFlight+1) / slots
 	return s.net(at) + serve*(1+u*u*u) + ms(s.snapshot.Table.RegionOf(at).Bias)
+}
+
+func usable(x float64) bool { return x > 0 && x <= math.MaxFloat32 }
+
+// typicalServe is the lower median of the pool's known times, else 150 ms.
+func (s scene) typicalServe() float64 {
+	var known []float64
+	for at, e := range s.snapshot.Table.Endpoints {
+		if s.serves(e) && usable(s.load[at].ServeMs) {
+			known = append(known, s.load[at].ServeMs)
+		}
+	}
+	if len(known) == 0 {
+		return 150
+	}
+	slices.Sort(known)
+	return known[(len(known)-1)/2]
 }
 
 func (s scene) tier(at int) Tier {

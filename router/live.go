@@ -3,6 +3,7 @@ package router
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -113,30 +114,39 @@ func (l *Live) Settle(now time.Time) {
 		return
 	}
 	s := l.current.Load()
-	typical := map[Model]float64{}
+	known := map[Model]typical{}
 	for at, m := range s.meters {
 		model := s.Table.Endpoints[at].firstModel()
-		if _, done := typical[model]; !done {
-			typical[model] = s.typicalServe(model)
+		if _, done := known[model]; !done {
+			known[model] = s.typical(model)
 		}
-		m.settle(typical[model], now, passed)
+		m.settle(known[model], now, passed)
 	}
 }
 
-// typicalServe is the median serve time of the measured endpoints that serve a model.
-func (s *Snapshot) typicalServe(m Model) float64 {
-	var known []float64
+// typical is what the endpoints that serve a model have in common: the medians
+// of their own times, 0 when none has any.
+type typical struct{ serveMs, wholeMs float64 }
+
+func (s *Snapshot) typical(m Model) typical {
+	var serve, whole []float64
 	pool, _ := s.Table.Serving(m)
 	for _, at := range pool {
-		if serve := s.meters[at].serve.value(); serve > 0 {
-			known = append(known, serve)
-		}
+		serve = append(serve, s.meters[at].serve.own.value())
+		whole = append(whole, s.meters[at].whole.own.value())
 	}
-	if len(known) == 0 {
-		return assumedServeMs
+	return typical{median(serve), median(whole)}
+}
+
+// median sorts the times and returns the middle one of those that are known; of
+// two, the lower. 0: none is known.
+func median(times []float64) float64 {
+	slices.Sort(times)
+	unknown, _ := slices.BinarySearch(times, math.SmallestNonzeroFloat64)
+	if known := times[unknown:]; len(known) > 0 {
+		return known[(len(known)-1)/2]
 	}
-	slices.Sort(known)
-	return known[len(known)/2]
+	return 0
 }
 
 // firstModel stands for all the models of an endpoint; "" when it serves every one.

@@ -28,12 +28,16 @@ const (
 // no lock. Meters outlive reloads; snapshots share them.
 type Meter struct {
 	inFlight atomic.Int64
-	serve    average      // ms, 0: no answer yet
-	typical  average      // ms, what the pool's serve time is, for an endpoint without its own
-	path     average      // ms, 0: no probe yet
+	serve    measured     // to the first byte of a stream, which is its first token
+	whole    measured     // to the first byte of an answer that comes in one piece, which is all its tokens
+	path     average      // ms, the router's round trip; 0: no probe yet
 	coolTill atomic.Int64 // unix ns
 	lastUsed atomic.Int64 // unix ns
 }
+
+// measured is an endpoint's own average, and what is typical for its pool. Both
+// are milliseconds, 0 when there is no answer yet.
+type measured struct{ own, typical average }
 
 // Begin counts a request that is on its way to the endpoint and returns how many
 // are in flight, itself included. Each Begin is followed by one End.
@@ -46,12 +50,17 @@ func (m *Meter) Begin(now time.Time) int {
 func (m *Meter) End() { m.inFlight.Add(-1) }
 
 // Served learns from the first byte of a good answer: elapsed is the time since
-// the request was sent, load the candidate's Load when it was chosen. Errors are
-// not for this: they never improve a latency.
-func (m *Meter) Served(elapsed time.Duration, load float64) {
+// the request was sent, load the candidate's Load when it was chosen, streamed
+// whether the answer comes token by token. Errors are not for this: they never
+// improve a latency.
+func (m *Meter) Served(elapsed time.Duration, load float64, streamed bool) {
 	u := min(max(load, 0), 1)
 	sample := (ms(elapsed) - m.path.value()) / (1 + u*u*u)
-	m.serve.add(max(sample, 0.1), serveUp, serveDown)
+	kind := &m.whole
+	if streamed {
+		kind = &m.serve
+	}
+	kind.own.add(max(sample, 0.1), serveUp, serveDown)
 }
 
 // Probed learns the router's round trip from a successful probe.
@@ -71,26 +80,49 @@ func (m *Meter) Path() time.Duration {
 }
 
 func (m *Meter) load(now time.Time) Load {
-	l := Load{InFlight: m.InFlight(), ServeMs: m.serve.value(), PathMs: m.path.value()}
-	if l.ServeMs == 0 {
-		l.ServeMs = m.typical.value()
-	}
+	l := Load{InFlight: m.InFlight(), ServeMs: m.serveMs(), PathMs: m.path.value()}
 	if left := m.coolTill.Load() - now.UnixNano(); left > 0 {
 		l.CoolMs = min(float64(left)/float64(time.Millisecond), ms(coolMax))
 	}
 	return l
 }
 
-// settle draws an unused endpoint's serve time toward the pool's, so that a bad
-// minute is not held against it for ever.
-func (m *Meter) settle(typicalMs float64, now time.Time, passed time.Duration) {
-	m.typical.set(typicalMs)
-	own := m.serve.value()
+// serveMs is the expected time to the first token; 0: unknown. An endpoint that
+// only gave whole answers is as much slower or faster than what is typical as
+// those were: their own time says more about their length than about the server.
+func (m *Meter) serveMs() float64 {
+	if own := m.serve.own.value(); own > 0 {
+		return own
+	}
+	typical := m.serve.typical.value()
+	own, others := m.whole.own.value(), m.whole.typical.value()
+	if own == 0 || others == 0 {
+		return typical
+	}
+	if typical == 0 {
+		typical = assumedServeMs
+	}
+	return typical * own / others
+}
+
+// settle takes in what is typical for the pool, and draws an unused endpoint's
+// own toward it, so that a bad minute is not held against it for ever.
+func (m *Meter) settle(typical typical, now time.Time, passed time.Duration) {
+	m.serve.typical.set(typical.serveMs)
+	m.whole.typical.set(typical.wholeMs)
 	unused := time.Duration(now.UnixNano() - m.lastUsed.Load())
-	if own == 0 || unused < serveMemory/4 || m.InFlight() > 0 {
+	if unused < serveMemory/4 || m.InFlight() > 0 {
 		return
 	}
-	m.serve.set(typicalMs + (own-typicalMs)*math.Exp(-passed.Seconds()/serveMemory.Seconds()))
+	kept := math.Exp(-passed.Seconds() / serveMemory.Seconds())
+	m.serve.decay(kept)
+	m.whole.decay(kept)
+}
+
+func (m *measured) decay(kept float64) {
+	if own, typical := m.own.value(), m.typical.value(); own > 0 && typical > 0 {
+		m.own.set(typical + (own-typical)*kept)
+	}
 }
 
 // average is an exponentially weighted moving average; 0 means no sample yet.

@@ -81,3 +81,13 @@ func (r *Record) Last() *Attempt {
 	}
 	return &r.Attempts[len(r.Attempts)-1]
 }
+
+// FirstByte is what the client waited for the first byte of content, earlier
+// attempts included; 0 when none came.
+func (r *Record) FirstByte() time.Duration {
+	last := r.Last()
+	if last == nil || last.FirstByte <= 0 {
+		return 0
+	}
+	return last.Started.Sub(r.Started) + last.FirstByte
+}

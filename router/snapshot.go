@@ -28,7 +28,7 @@ type Status struct {
 	Health    Health
 	Latency   time.Duration // the last successful probe's, 0: none yet
 	Since     time.Time     // when Health last changed
-	Cause     string        // why it is not Up, in words for an operator
+	Cause     string        // what speaks against it, in words for an operator; also of an endpoint that is Up all the same
 	Recovered time.Time     // when it last came back from Down or Ejected; zero: never
 	Succeeded time.Time     // the last success, of a probe or of a request; coarse
 }
@@ -94,7 +94,7 @@ func (s *Snapshot) Healthy(from geo.Location) []int {
 // idle endpoint of which nothing is known.
 type Load struct {
 	InFlight int
-	ServeMs  float64 // expected time to first byte on the server alone; 0: unknown
+	ServeMs  float64 // expected time to first token on the server alone; 0: unknown
 	PathMs   float64 // the router's round trip to it; 0: unknown
 	CoolMs   float64 // how long it still asked to be left alone (Retry-After); 0: it did not
 	Withheld float64 // share of keys not yet given back to it after a recovery, 0 to 1
