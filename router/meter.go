@@ -54,7 +54,7 @@ func (m *Meter) End() { m.inFlight.Add(-1) }
 // whether the answer comes token by token. Errors are not for this: they never
 // improve a latency.
 func (m *Meter) Served(elapsed time.Duration, load float64, streamed bool) {
-	u := min(max(load, 0), 1)
+	u := min(finite(load, 0), 1)
 	sample := (ms(elapsed) - m.path.value()) / (1 + u*u*u)
 	kind := &m.whole
 	if streamed {
