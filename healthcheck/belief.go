@@ -1,0 +1,320 @@
+package healthcheck
+
+import (
+	"fmt"
+	"time"
+
+	"proxima/router"
+)
+
+// Belief is what is believed of one endpoint, and what it takes to change that.
+// It is pure: answers and the time come in, a router.Status comes out. It is for
+// one goroutine at a time.
+//
+//	Untested  the first answer decides
+//	Up        a failed probe makes it Suspect, Fall in a row make it Down
+//	Suspect   a good answer brings it back at once
+//	Ejected   TripAfter requests failed in a row; when its time is over it is Up
+//	          again if the last answer was good, and else waits for a good one;
+//	          Fall failed probes in a row make it Down all the same
+//	Down      Rise good answers in a row bring it back
+//
+// A request that succeeds is as good as a good probe, once for each probe. Busy
+// is not dead: a probe that fails does not count when a request has succeeded
+// since the probe began. An endpoint that leaves Up again before it was Up for a
+// minute flaps, and needs ever more good answers.
+//
+// Times are compared by their monotonic readings where they have one, so that a
+// stepped clock changes nothing. Without, a step forward ends an ejection early,
+// and a step back begins what was running anew.
+type Belief struct {
+	policy Policy
+	status router.Status
+
+	good   int  // answers in a row, of probes and requests
+	bad    int  // failed probes in a row
+	blames int  // failed requests in a row
+	heard  bool // a request succeeded since the last probe began
+
+	doubt      string        // what the last failed probe said
+	departures int           // how often it left Up without a minute of peace between
+	ejected    time.Time     // when the last ejection began
+	ejection   time.Duration // how long it lasts
+	ejections  int           // one after the other, without long good service between
+}
+
+// peace is how long an endpoint must stay Up until its flapping is forgotten,
+// and the least until its ejections are.
+const peace = time.Minute
+
+// NewBelief knows nothing of its endpoint yet.
+func NewBelief(policy Policy) *Belief { return &Belief{policy: policy} }
+
+// Status is what is believed now. Its Cause says what speaks against the
+// endpoint, and is empty when nothing does.
+func (b *Belief) Status() router.Status { return b.status }
+
+// SetPolicy changes the rules and keeps what is believed.
+func (b *Belief) SetPolicy(policy Policy) { b.policy = policy }
+
+// Probing tells that a probe sets out now: only a request that succeeds from
+// here on can speak for the endpoint if the probe fails.
+func (b *Belief) Probing() { b.heard = false }
+
+// Probed takes in the answer of a probe at the time it came, Result.At.
+func (b *Belief) Probed(r Result) {
+	b.Tick(r.At)
+	if r.Cause == "" {
+		b.status.Latency = r.Latency
+		b.answered(r.At)
+		return
+	}
+	b.doubt = r.Cause
+	if b.heard {
+		b.excuse()
+		return
+	}
+	b.good = 0
+	b.bad++
+	b.failed(r.At)
+}
+
+// Attempted takes in how a request at the endpoint ended. r, from 0 to 1, is the
+// chance in the length of an ejection. Outcomes that do not blame the endpoint
+// change nothing, nor does the failure of a request that was sent before the
+// endpoint came back.
+func (b *Belief) Attempted(a router.Attempt, now time.Time, r float64) {
+	if a.Outcome == router.Served {
+		b.Alive(now)
+		return
+	}
+	b.Tick(now)
+	stale := !a.Started.IsZero() && a.Started.Before(b.status.Recovered)
+	if !a.Outcome.Blames() || stale || b.policy.Passive.TripAfter <= 0 {
+		return
+	}
+	switch b.status.Health {
+	case router.Down, router.Ejected:
+		return
+	}
+	b.blames++
+	if b.blames >= b.tripAfter(now) {
+		b.eject(now, r, attemptCause(a))
+	}
+}
+
+// Alive tells that content arrived from the endpoint, as after a success: a
+// long stream speaks for its endpoint while it flows.
+//
+// Between two probes only the first success counts as a good answer: a burst of
+// them says no more than one.
+func (b *Belief) Alive(now time.Time) {
+	b.Tick(now)
+	b.blames = 0
+	b.status.Succeeded = now
+	if !b.heard {
+		b.heard = true
+		b.answered(now)
+	}
+}
+
+// Tick ends what is over by now: an ejection, or the memory of old trouble.
+func (b *Belief) Tick(now time.Time) {
+	b.rewind(now)
+	switch b.status.Health {
+	case router.Ejected:
+		b.release(now)
+	case router.Up:
+		if now.Sub(b.status.Since) >= peace {
+			b.departures = 0
+		}
+		if now.Sub(b.status.Recovered) >= max(10*b.ejection, peace) {
+			b.ejections = 0
+		}
+	}
+}
+
+// Calm reports that another success would change nothing until the next probe.
+func (b *Belief) Calm() bool {
+	return b.status.Health == router.Up && b.heard && b.blames == 0
+}
+
+// Ends returns when the ejection that runs at now is over; ok is false when none runs.
+func (b *Belief) Ends(now time.Time) (end time.Time, ok bool) {
+	end = b.ejected.Add(b.ejection)
+	return end, b.status.Health == router.Ejected && now.Before(end)
+}
+
+// Next returns the pause until the next probe, ±20 % by r, a random number from
+// 0 to 1: shorter while an answer would settle something, longer for an endpoint
+// that has been Down for minutes.
+func (b *Belief) Next(now time.Time, r float64) time.Duration {
+	return jittered(b.pause(now), r)
+}
+
+func (b *Belief) pause(now time.Time) time.Duration {
+	switch b.status.Health {
+	case router.Untested, router.Suspect:
+		return b.policy.inDoubt()
+	case router.Ejected:
+		if _, runs := b.Ends(now); !runs {
+			return b.policy.inDoubt()
+		}
+	case router.Down:
+		if b.good > 0 {
+			return b.policy.inDoubt()
+		}
+		return b.policy.whenDown(now.Sub(b.status.Since))
+	}
+	return b.policy.interval()
+}
+
+// answered is a good answer, of a probe or of a request.
+func (b *Belief) answered(now time.Time) {
+	b.good++
+	b.bad = 0
+	b.status.Succeeded = now
+	switch b.status.Health {
+	case router.Ejected:
+		b.release(now)
+	case router.Up:
+		b.status.Cause = ""
+	default:
+		b.rise(now)
+	}
+}
+
+// rise brings the endpoint back, or says how far on its way it is.
+func (b *Belief) rise(now time.Time) {
+	if need := b.needed(); b.good < need {
+		b.status.Cause = fmt.Sprintf("%s: %d of %d probes answered", b.progress(), b.good, need)
+		return
+	}
+	if b.status.Health == router.Down {
+		b.status.Recovered = now
+	}
+	b.become(router.Up, now, "")
+}
+
+func (b *Belief) progress() string {
+	if b.departures > 1 {
+		return "flapping"
+	}
+	return "recovering"
+}
+
+// needed is how many good answers in a row bring the endpoint back. The second
+// departure without a minute of peace between needs 4·Rise, each further one
+// 8·Rise: with less, an endpoint that flaps each 700 ms is back too often by luck
+// (TestFlappingEach700MillisecondsIsAtMostSixChangesAMinute).
+func (b *Belief) needed() int {
+	if b.departures > 1 {
+		return b.policy.rise() << min(b.departures, 3)
+	}
+	if b.status.Health == router.Down {
+		return b.policy.rise()
+	}
+	return 1
+}
+
+// failed draws the consequence of a probe that counts as failed.
+func (b *Belief) failed(now time.Time) {
+	health := b.status.Health
+	switch {
+	case health == router.Untested || b.bad >= b.policy.fall():
+		b.become(router.Down, now, b.failure())
+	case health == router.Up || health == router.Suspect:
+		b.become(router.Suspect, now, b.failure())
+	case health == router.Down:
+		b.status.Cause = b.failure()
+	}
+}
+
+// failure says what the probes say. It stops counting at Fall, so that a long
+// outage is one story and not a new one with each probe.
+func (b *Belief) failure() string {
+	if n := min(b.bad, b.policy.fall()); n > 1 {
+		return fmt.Sprintf("%d probes in a row: %s", n, b.doubt)
+	}
+	return "probe failed: " + b.doubt
+}
+
+// excuse notes a failed probe of an endpoint that serves requests.
+func (b *Belief) excuse() {
+	if b.status.Health == router.Up {
+		b.status.Cause = "probe failed while requests were served: " + b.doubt
+	}
+}
+
+// tripAfter is how many failures in a row eject the endpoint. Just after an
+// ejection one is enough: that is the trial it is let back for.
+func (b *Belief) tripAfter(now time.Time) int {
+	if b.onTrial(now) {
+		return 1
+	}
+	return b.policy.Passive.TripAfter
+}
+
+func (b *Belief) onTrial(now time.Time) bool {
+	return b.ejections > 0 && now.Sub(b.status.Recovered) < b.policy.SlowStart
+}
+
+// eject leaves the endpoint alone for Eject·2ⁿ, at most EjectMax, ±20 %.
+func (b *Belief) eject(now time.Time, r float64, cause string) {
+	p := b.policy.Passive
+	length := min(p.Eject, p.EjectMax)
+	for range b.ejections {
+		if length >= p.EjectMax/2 {
+			length = p.EjectMax
+			break
+		}
+		length *= 2
+	}
+	b.ejected, b.ejection = now, jittered(length, r)
+	b.ejections++
+	failed := fmt.Sprintf("%d requests in a row failed", b.blames)
+	if b.blames == 1 {
+		failed = "a request failed"
+	}
+	until := now.Add(b.ejection).UTC().Format("15:04:05 UTC")
+	b.become(router.Ejected, now, fmt.Sprintf("%s: %s; left alone until %s", failed, cause, until))
+	b.blames = 0
+}
+
+// release ends an ejection whose time is over, unless the endpoint owes answers.
+func (b *Belief) release(now time.Time) {
+	if _, runs := b.Ends(now); runs {
+		return
+	}
+	if need := b.needed(); b.good < need {
+		b.status.Cause = fmt.Sprintf("ejection over, %d of %d probes answered", b.good, need)
+		return
+	}
+	b.status.Recovered = now
+	b.become(router.Up, now, "")
+}
+
+// rewind moves what lies in the future to now: the clock went back. Callers read
+// the clock before they wait for their turn, so a second of disorder is normal.
+func (b *Belief) rewind(now time.Time) {
+	for _, at := range []*time.Time{&b.status.Since, &b.status.Recovered, &b.status.Succeeded, &b.ejected} {
+		if at.Sub(now) > time.Second {
+			*at = now
+		}
+	}
+}
+
+func (b *Belief) become(health router.Health, now time.Time, cause string) {
+	before := b.status.Health
+	b.status.Cause = cause
+	if health == before {
+		return
+	}
+	b.status.Health, b.status.Since = health, now
+	switch {
+	case before == router.Up:
+		b.departures++
+	case health == router.Up, health == router.Down:
+		b.blames = 0
+	}
+}

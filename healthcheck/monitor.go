@@ -1,0 +1,284 @@
+package healthcheck
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net/url"
+	"reflect"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"proxima/router"
+)
+
+// Monitor watches endpoints: it probes them, takes in how requests ended, and
+// publishes what is to be believed. Who does what:
+//
+//	Run's goroutine     starts a keeper for each watched endpoint and waits for all
+//	a keeper's          its endpoint's schedule, and every call of the functions below
+//	a probe's           one Probe at a time for its keeper, nothing else
+//	anybody's           Watch, Observe, Alive, Kick, Settled: they change a belief
+//	                    under its lock and wake the keeper; they call only Rand
+//
+// So the statuses of one endpoint are published one after the other, the newest
+// last, with no lock held, and a function that panics harms no request. A keeper
+// that is slow to publish skips what is already out of date.
+//
+// Fill in the fields before the first call. Only Probe is required. Different
+// endpoints call the functions at the same time.
+type Monitor struct {
+	Probe    Prober
+	Publish  func(router.EndpointID, router.Status)              // what is believed now, at each change
+	Measured func(router.EndpointID, time.Duration)              // the latency of each good probe
+	Probed   func(router.EndpointID, Result)                     // each probe
+	Ejected  func(id router.EndpointID, cause string)            // each ejection
+	Panicked func(id router.EndpointID, value any, stack []byte) // a panic that was contained
+	Rand     func() float64                                      // chance, 0 to 1; nil: math/rand
+
+	watched atomic.Pointer[map[router.EndpointID]*watch] // replaced, never changed
+	panics  atomic.Int64
+	running atomic.Bool
+	places  chan struct{} // one for each probe that may be out
+
+	mu      sync.Mutex // held by Watch
+	once    sync.Once
+	changed chan struct{} // watched was replaced; see changes
+}
+
+// probesAtOnce is the most probes that are out at the same time.
+const probesAtOnce = 64
+
+// Run probes until ctx is done, and returns nil when every probe has ended. An
+// error means that it did not start. It may be called again after it returned.
+func (m *Monitor) Run(ctx context.Context) error {
+	if m.Probe == nil {
+		return errors.New("monitor has no Probe")
+	}
+	if !m.running.CompareAndSwap(false, true) {
+		return errors.New("monitor runs already")
+	}
+	defer m.running.Store(false)
+	m.places = make(chan struct{}, probesAtOnce)
+	var all sync.WaitGroup
+	defer all.Wait()
+	keepers := map[router.EndpointID]*keeper{}
+	for ctx.Err() == nil {
+		m.reconcile(ctx, keepers, &all)
+		select {
+		case <-ctx.Done():
+		case <-m.changes():
+		}
+	}
+	return nil
+}
+
+// reconcile makes the keepers those of the watched endpoints. A keeper whose
+// endpoint is watched anew waits for its predecessor to end, so that an old
+// status is never published after a new one.
+func (m *Monitor) reconcile(ctx context.Context, keepers map[router.EndpointID]*keeper, all *sync.WaitGroup) {
+	watched := m.watching()
+	for id, k := range keepers {
+		if watched[id] != k.watch {
+			k.stop()
+		}
+		if k.ended() {
+			delete(keepers, id)
+		}
+	}
+	for id, w := range watched {
+		before := keepers[id]
+		if before != nil && before.watch == w {
+			continue
+		}
+		k := &keeper{watch: w, monitor: m, done: make(chan struct{}), answers: make(chan answer, 1)}
+		own, stop := context.WithCancel(ctx)
+		k.stop = stop
+		keepers[id] = k
+		all.Go(func() {
+			defer close(k.done)
+			defer stop()
+			if before != nil {
+				<-before.done
+			}
+			k.run(own)
+		})
+	}
+}
+
+// Watch sets which endpoints are probed, and how. It may be called before and
+// while Run runs, as often as one likes: an endpoint whose ID and URL stay keeps
+// its schedule and what is believed of it. A new or moved one starts Untested,
+// and new ones spread their first probes over n·5 ms, at most the interval.
+func (m *Monitor) Watch(endpoints []router.Endpoint, policy Policy) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	old := m.watching()
+	next := make(map[router.EndpointID]*watch, len(endpoints))
+	var fresh []*watch
+	for _, e := range endpoints {
+		address := e.URL.String()
+		w := old[e.ID]
+		if w == nil || w.address != address {
+			w = newWatch(e, address, policy)
+			w.moved = old[e.ID] != nil
+			fresh = append(fresh, w)
+		}
+		w.adopt(policy)
+		next[e.ID] = w
+	}
+	spread := min(policy.interval(), time.Duration(len(fresh))*5*time.Millisecond)
+	for i, w := range fresh {
+		w.offset = time.Duration((float64(i) + m.chance()) / float64(len(fresh)) * float64(spread))
+	}
+	m.watched.Store(&next)
+	select {
+	case m.changes() <- struct{}{}:
+	default:
+	}
+}
+
+// Observe takes in how an attempt at an endpoint ended; now is when. It is for
+// the path of every request: a success that changes nothing takes no lock and
+// does not allocate. Attempts at endpoints that are not watched are ignored.
+func (m *Monitor) Observe(a router.Attempt, now time.Time) {
+	if a.Outcome == router.Served {
+		m.Alive(a.Endpoint, now)
+		return
+	}
+	if w := m.watching()[a.Endpoint]; w != nil && a.Outcome.Blames() {
+		w.hear(func(b *Belief) { b.Attempted(a, now, m.chance()) })
+	}
+}
+
+// Alive tells that content arrived from an endpoint, as cheaply as Observe does.
+// Who relays a long stream calls it now and then: busy is not dead.
+func (m *Monitor) Alive(id router.EndpointID, now time.Time) {
+	w := m.watching()[id]
+	if w == nil || w.calm.Load() {
+		return
+	}
+	w.hear(func(b *Belief) { b.Alive(now) })
+}
+
+// Kick probes an endpoint now, unless a probe is out or was just sent.
+func (m *Monitor) Kick(id router.EndpointID) {
+	w := m.watching()[id]
+	if w == nil {
+		return
+	}
+	select {
+	case w.kick <- struct{}{}:
+	default:
+	}
+}
+
+// Settled reports whether every watched endpoint has had its first answer, good
+// or bad. It is false until Watch was called.
+func (m *Monitor) Settled() bool {
+	for _, w := range m.watching() {
+		if !w.asked.Load() {
+			return false
+		}
+	}
+	return m.watched.Load() != nil
+}
+
+// Panics counts the panics of probes and functions that were contained.
+func (m *Monitor) Panics() int64 { return m.panics.Load() }
+
+func (m *Monitor) watching() map[router.EndpointID]*watch {
+	if watched := m.watched.Load(); watched != nil {
+		return *watched
+	}
+	return nil
+}
+
+// changes is made on first use, by Watch or by Run.
+func (m *Monitor) changes() chan struct{} {
+	m.once.Do(func() { m.changed = make(chan struct{}, 1) })
+	return m.changed
+}
+
+func (m *Monitor) chance() float64 {
+	if m.Rand == nil {
+		return rand.Float64()
+	}
+	return m.Rand()
+}
+
+// watch is an endpoint under observation: what requests and its keeper share.
+type watch struct {
+	id      router.EndpointID
+	url     *url.URL
+	address string        // url as text
+	offset  time.Duration // of the first probe
+	moved   bool          // the ID stood for another URL before
+	wake    chan struct{} // the belief changed
+	kick    chan struct{} // a probe is wanted now
+	asked   atomic.Bool   // the first probe has ended
+	calm    atomic.Bool   // Belief.Calm, for those who do not take the lock
+
+	mu     sync.Mutex // guards the belief
+	belief *Belief
+}
+
+func newWatch(e router.Endpoint, address string, policy Policy) *watch {
+	return &watch{
+		id: e.ID, url: e.URL, address: address,
+		wake: make(chan struct{}, 1), kick: make(chan struct{}, 1),
+		belief: NewBelief(policy),
+	}
+}
+
+// hear takes in what requests tell, and wakes the keeper if that is news.
+func (w *watch) hear(event func(*Belief)) {
+	if before, after := w.change(event); news(before, after) {
+		w.rouse()
+	}
+}
+
+func (w *watch) change(event func(*Belief)) (before, after router.Status) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	before = w.belief.Status()
+	event(w.belief)
+	w.calm.Store(w.belief.Calm())
+	return before, w.belief.Status()
+}
+
+func (w *watch) adopt(policy Policy) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !reflect.DeepEqual(w.belief.policy, policy) {
+		w.belief.SetPolicy(policy)
+		w.rouse()
+	}
+}
+
+func (w *watch) rouse() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// What a status may drift by before it is published for that alone: a snapshot
+// of the whole table for each good probe would be a high price for a digit.
+const (
+	latencyDrift   = 0.2
+	succeededDrift = 5 * time.Second
+)
+
+// news reports whether a status is worth publishing after another.
+func news(before, after router.Status) bool {
+	steady := func(s router.Status) router.Status {
+		s.Latency, s.Succeeded = 0, time.Time{}
+		return s
+	}
+	drift := (after.Latency - before.Latency).Abs()
+	return steady(before) != steady(after) ||
+		drift >= time.Millisecond && float64(drift) > latencyDrift*float64(before.Latency) ||
+		after.Succeeded.Sub(before.Succeeded).Abs() >= succeededDrift
+}
