@@ -1,0 +1,243 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/pires/go-proxyproto"
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"proxima/admin"
+	"proxima/configs"
+)
+
+func (a *app) serveCommand() *cobra.Command {
+	var file, state string
+	var notice time.Duration
+	cmd := &cobra.Command{
+		Use:   "serve -c FILE",
+		Short: "Route requests",
+		Long: "Runs until SIGINT or SIGTERM, then finishes the requests under way for up to failover.drain_timeout;\n" +
+			"a second signal cuts them. SIGHUP, a change of FILE and POST /v1/reload load FILE again.\n" +
+			"Exits with 5 when streams were cut.",
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if file == "" {
+				return usage("which configuration? proxima serve -c proxima.yaml; to try without one: proxima demo")
+			}
+			return a.serve(cmd.Context(), file, state, notice)
+		},
+	}
+	cmd.Flags().StringVarP(&file, "config", "c", "", "the configuration file")
+	cmd.Flags().StringVar(&state, "state", "", "a directory in which good configurations are remembered, to start with when the file is broken")
+	cmd.Flags().DurationVar(&notice, "notice", 0, "how long /readyz says no before the listener closes, for load balancers in front")
+	return cmd
+}
+
+func (a *app) serve(ctx context.Context, file, state string, notice time.Duration) error {
+	if state != "" {
+		if err := os.MkdirAll(state, 0o700); err != nil {
+			return usage("--state: %w", err)
+		}
+	}
+	start, refused := a.readFile(file)
+	if refused != nil && state == "" {
+		return &exit{exitConfig, refused}
+	}
+	if refused != nil {
+		var err error
+		if start, err = (good{state}).remembered(file, a.env); err != nil {
+			return &exit{exitConfig, errors.Join(refused, err)}
+		}
+	}
+	log, level := newLog(a.stderr, start.config.Log)
+	defer log.Sync() //nolint:errcheck // a terminal cannot be synced
+	s, err := newService(start, a.env, log, level)
+	if err != nil {
+		return &exit{exitConfig, err}
+	}
+	s.good = good{state}
+	s.admin.Reload = s.askReload
+	if refused != nil {
+		s.report("start", admin.Reload{}, refused)
+	}
+	doors, err := s.open(start.config)
+	if err != nil {
+		return err
+	}
+	return s.run(ctx, file, doors, notice)
+}
+
+// doors are the listeners.
+type doors struct {
+	clients   net.Listener
+	operators net.Listener
+}
+
+func (s *service) open(c *configs.Config) (*doors, error) {
+	clients, err := net.Listen("tcp", string(c.Listen))
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w: choose another address in the file's listen", err)
+	}
+	operators, err := net.Listen("tcp", string(c.Admin.Listen))
+	if err != nil {
+		clients.Close()
+		return nil, fmt.Errorf("listen: %w: choose another address in the file's admin.listen", err)
+	}
+	if c.Client.ProxyProtocol {
+		clients = &proxyproto.Listener{Listener: clients, ConnPolicy: s.proxyPolicy, ReadHeaderTimeout: 5 * time.Second}
+	}
+	return &doors{clients, operators}, nil
+}
+
+// proxyPolicy asks trusted proxies for the PROXY header. From anybody else it is
+// not looked for, so that nobody can claim another's address with it.
+func (s *service) proxyPolicy(o proxyproto.ConnPolicyOptions) (proxyproto.Policy, error) {
+	peer, err := netip.ParseAddrPort(o.Upstream.String())
+	if err != nil {
+		return proxyproto.SKIP, nil
+	}
+	address := peer.Addr().Unmap().WithZone("")
+	trusted := func(p netip.Prefix) bool { return p.Contains(address) }
+	if slices.ContainsFunc(s.inUse.Load().settings.TrustedProxies, trusted) {
+		return proxyproto.REQUIRE, nil
+	}
+	return proxyproto.SKIP, nil
+}
+
+// run starts every goroutine of the process and waits for all of them. It stops
+// from the outside in: not ready, no new requests, probes, operators last.
+func (s *service) run(ctx context.Context, file string, d *doors, notice time.Duration) error {
+	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBackground()
+	var tasks sync.WaitGroup
+	for _, task := range []func(context.Context){
+		func(ctx context.Context) { _ = s.monitor.Run(ctx) }, // fails only when run twice
+		s.places.Run,
+		s.settle,
+		func(ctx context.Context) { s.reloadLoop(ctx, file) },
+		func(ctx context.Context) { s.watchFile(ctx, file) },
+		s.watchSignal,
+		s.rememberGood,
+	} {
+		tasks.Go(func() { s.keepDoing(background, task) })
+	}
+	var active sync.WaitGroup
+	clients := s.clientServer()
+	operators := s.admin.HTTP(zap.NewStdLog(s.log))
+	failed := make(chan error, 2)
+	active.Go(func() { failed <- clients.Serve(d.clients) })
+	active.Go(func() { failed <- operators.Serve(d.operators) })
+
+	s.log.Info(
+		"listening", zap.String("address", d.clients.Addr().String()), zap.String("admin", d.operators.Addr().String()),
+		zap.Int("endpoints", len(s.live.Snapshot().Table.Endpoints)), zap.String("config", file),
+	)
+	_, _ = daemon.SdNotify(false, daemon.SdNotifyReady) // not under systemd: nobody listens
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+		s.log.Error("listener failed", zap.Error(err))
+	}
+	if cut := s.stop(clients, notice); cut && err == nil {
+		err = &exit{exitPartly, errors.New("stopped before every stream had ended; the rest were cut")}
+	}
+	stopBackground()
+	tasks.Wait()
+	s.release()
+	operators.Close()
+	active.Wait()
+	s.log.Info("stopped")
+	return err
+}
+
+// keepDoing runs a task until ctx is done. A bug in one task harms no other: it
+// is reported, and the task begins again after a moment.
+func (s *service) keepDoing(ctx context.Context, task func(context.Context)) {
+	for !s.finished(ctx, task) {
+		wait(ctx, time.Second)
+	}
+}
+
+// finished reports whether a task came to its end rather than to a panic.
+func (s *service) finished(ctx context.Context, task func(context.Context)) (ended bool) {
+	defer func() {
+		if value := recover(); value != nil {
+			s.panicked("task", value, debug.Stack())
+		}
+	}()
+	task(ctx)
+	return true
+}
+
+func (s *service) clientServer() *http.Server {
+	return &http.Server{
+		Handler:           s.proxy,
+		ErrorLog:          zap.NewStdLog(s.log),
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+	}
+}
+
+// stop takes no new requests and waits for those under way, but no longer than
+// the drain timeout or a second signal. It reports whether any were cut.
+func (s *service) stop(clients *http.Server, notice time.Duration) (cut bool) {
+	s.stopping.Store(true)
+	_, _ = daemon.SdNotify(false, daemon.SdNotifyStopping)
+	s.log.Info("stopping: finishing the requests under way")
+	again, ignore := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer ignore()
+	wait(again, notice)
+	limit := time.Duration(s.inUse.Load().config.Failover.DrainTimeout)
+	drain, cancel := context.WithTimeout(again, limit)
+	defer cancel()
+	if err := clients.Shutdown(drain); err != nil {
+		clients.Close()
+		return true
+	}
+	return false
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// settle lets meters forget, once a second.
+func (s *service) settle(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			s.live.Settle(now)
+		}
+	}
+}
+
+// release closes connections that are kept for later.
+func (s *service) release() {
+	s.releaseProbes()
+	if idle, keeps := s.proxy.Failover.Next.(interface{ CloseIdleConnections() }); keeps {
+		idle.CloseIdleConnections()
+	}
+}

@@ -1,0 +1,252 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"proxima/admin"
+	"proxima/configs"
+	"proxima/geo"
+	"proxima/geo/mmdb"
+	"proxima/geo/world"
+	"proxima/healthcheck"
+	"proxima/metrics"
+	"proxima/proxy"
+	"proxima/router"
+)
+
+// service is a router in one process: the parts, joined by functions.
+type service struct {
+	log     *zap.Logger
+	level   zap.AtomicLevel
+	env     func(string) (string, bool)
+	live    *router.Live
+	places  *places
+	monitor *healthcheck.Monitor
+	metrics *metrics.Metrics
+	proxy   *proxy.Handler
+	admin   *admin.Server
+	recent  *admin.Recent
+
+	good good
+
+	inUse    atomic.Pointer[generation] // changed by the reload goroutine alone
+	reloads  chan reloading
+	stopping atomic.Bool
+
+	releaseProbes func() // closes their idle connections
+}
+
+// generation is a configuration while it is in use, in the shapes that are read
+// for every request. It is immutable.
+type generation struct {
+	text     []byte // the file
+	config   *configs.Config
+	settings proxy.Settings
+	loadedAt time.Time
+}
+
+func newGeneration(d document) *generation {
+	c := d.config
+	g := &generation{text: d.bytes, config: c, loadedAt: time.Now()}
+	for _, prefix := range c.Client.TrustedProxies {
+		g.settings.TrustedProxies = append(g.settings.TrustedProxies, prefix.Prefix)
+	}
+	g.settings.AddressHeader = string(c.Client.AddressHeader)
+	g.settings.Attempts = c.Failover.Attempts
+	g.settings.RetryRatio = c.Failover.RetryBudget.Ratio
+	g.settings.RetryFloor = c.Failover.RetryBudget.Floor
+	g.settings.ReplayLimit = int64(c.Failover.ReplayLimit)
+	g.settings.FirstByteTimeout = time.Duration(c.Failover.FirstByteTimeout)
+	g.settings.StallTimeout = time.Duration(c.Failover.StallTimeout)
+	return g
+}
+
+// newService joins the parts. It starts nothing and listens nowhere.
+func newService(d document, env func(string) (string, bool), log *zap.Logger, level zap.AtomicLevel) (*service, error) {
+	c := d.config
+	table, err := c.Table()
+	if err != nil {
+		return nil, err
+	}
+	s := &service{
+		log: log, level: level, env: env,
+		live:    router.NewLive(table),
+		recent:  &admin.Recent{},
+		reloads: make(chan reloading),
+	}
+	if s.places, err = openPlaces(c); err != nil {
+		return nil, err
+	}
+	b := thisBuild()
+	s.metrics = metrics.New(s.live, metrics.Build{Version: b.Version, Revision: b.Revision, GoVersion: b.Go})
+	s.inUse.Store(newGeneration(d))
+	s.joinPlaces()
+	s.joinMonitor()
+	s.joinProxy()
+	if err := s.joinAdmin(c, b.Version); err != nil {
+		return nil, err
+	}
+	s.monitor.Watch(table.Endpoints, c.Policy())
+	s.metrics.Reloaded(true, time.Now())
+	return s, nil
+}
+
+// joinPlaces tells of every edition of the geo database.
+func (s *service) joinPlaces() {
+	s.places.swapped = func(db *mmdb.DB) {
+		s.metrics.GeoBuilt(db.Built())
+		s.log.Info("geo database in use", zap.String("name", db.Name()), zap.String("type", db.Type()), zap.Time("built", db.Built()))
+	}
+	s.places.refused = func(err error) {
+		s.log.Error("geo database refused, the one in use stays", zap.Error(err))
+	}
+}
+
+// joinMonitor lets probes and requests change what is believed, and what is
+// believed move requests.
+func (s *service) joinMonitor() {
+	var probe healthcheck.Prober
+	probe, s.releaseProbes = healthcheck.NewProber(nil)
+	s.monitor = &healthcheck.Monitor{
+		Probe:   probe,
+		Publish: s.believe,
+		Measured: func(id router.EndpointID, latency time.Duration) {
+			snapshot := s.live.Snapshot()
+			if at, there := snapshot.Table.Position(id); there {
+				snapshot.Meter(at).Probed(latency)
+			}
+		},
+		Probed: func(id router.EndpointID, r healthcheck.Result) {
+			s.metrics.Probed(id, r.Latency, string(r.Kind))
+		},
+		Ejected: func(id router.EndpointID, cause string) {
+			s.metrics.Ejected(id)
+			s.log.Warn("endpoint ejected", zap.String("endpoint", string(id)), zap.String("cause", cause))
+		},
+		Panicked: func(id router.EndpointID, value any, stack []byte) {
+			s.panicked("probe", value, stack)
+		},
+	}
+}
+
+// believe publishes an endpoint's new status. When it is found down, the requests
+// that wait for it move on.
+func (s *service) believe(id router.EndpointID, status router.Status) {
+	snapshot := s.live.Snapshot()
+	at, there := snapshot.Table.Position(id)
+	if !there || !s.live.SetStatus(id, status) {
+		return
+	}
+	if before := snapshot.Status[at].Health; before != status.Health {
+		s.log.Info(
+			"endpoint is "+status.Health.String(),
+			zap.String("endpoint", string(id)), zap.Stringer("before", before), zap.String("cause", status.Cause),
+		)
+	}
+	if status.Health == router.Down {
+		s.proxy.Failover.Abandon(id)
+	}
+}
+
+func (s *service) joinProxy() {
+	failover := &proxy.Failover{
+		Next:      proxy.NewTransport(healthcheck.RefuseDial),
+		Attempted: func(a *router.Attempt) { s.monitor.Observe(*a, time.Now()) },
+	}
+	s.proxy = &proxy.Handler{
+		Live:     s.live,
+		Settings: func() *proxy.Settings { return &s.inUse.Load().settings },
+		Locate: func(addr netip.Addr) geo.Location {
+			where := s.places.Locate(addr)
+			s.metrics.Located(where.Source)
+			return where
+		},
+		Failover: failover,
+		Observe:  s.observe,
+		Panicked: func(value any, stack []byte) { s.panicked("request", value, stack) },
+		Instance: instance(),
+	}
+	s.metrics.Budget(failover.RetriesLeft)
+}
+
+// observe is where everybody learns from a finished request. Health has learned
+// from its attempts already, while they were under way.
+func (s *service) observe(r *router.Record) {
+	s.metrics.Observe(r)
+	s.recent.Add(r)
+	if s.inUse.Load().config.Log.Access {
+		logAccess(s.log, r)
+	}
+}
+
+func (s *service) joinAdmin(c *configs.Config, version string) error {
+	token, err := c.Admin.Token()
+	if err != nil {
+		return fmt.Errorf("admin.token_file: %w", err)
+	}
+	s.admin = &admin.Server{
+		Live:    s.live,
+		Version: version,
+		Config:  s.configInfo,
+		Locate:  s.places.Locate,
+		Ready:   s.ready,
+		Metrics: s.metrics.Handler(),
+		Recent:  s.recent,
+		Token:   string(token),
+		Audit: func(event string, r *http.Request, detail string) {
+			s.log.Info("audit: "+event, zap.String("peer", r.RemoteAddr), zap.String("detail", detail))
+		},
+		Attribution: admin.Attribution{Text: world.Attribution, URL: world.AttributionURL},
+	}
+	return nil
+}
+
+func (s *service) configInfo() admin.ConfigInfo {
+	g := s.inUse.Load()
+	text, err := g.config.Redacted()
+	if err != nil {
+		text = []byte("# the configuration cannot be shown: " + err.Error() + "\n")
+	}
+	return admin.ConfigInfo{Hash: g.config.Hash, LoadedAt: g.loadedAt, Text: text}
+}
+
+// ready says whether clients may be sent here. A router whose endpoints are all
+// down is not: another one may reach them.
+func (s *service) ready() error {
+	switch {
+	case s.stopping.Load():
+		return errors.New("stopping: requests under way are finished, new ones belong elsewhere")
+	case !s.monitor.Settled():
+		return errors.New("starting: not every endpoint has been probed yet")
+	}
+	for _, status := range s.live.Snapshot().Status {
+		if status.Health == router.Up || status.Health == router.Suspect {
+			return nil
+		}
+	}
+	return errors.New("no endpoint is up")
+}
+
+func (s *service) panicked(where string, value any, stack []byte) {
+	s.metrics.Panicked(where)
+	s.log.Error(
+		"a bug was met and contained",
+		zap.String("where", where), zap.String("value", fmt.Sprint(value)), zap.ByteString("stack", stack),
+	)
+}
+
+// instance names this process among routers, so that loops can be told from chains.
+func instance() string {
+	var id [8]byte
+	_, _ = rand.Read(id[:]) // never fails: crypto/rand ends the program instead
+	return hex.EncodeToString(id[:])
+}

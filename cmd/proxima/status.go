@@ -1,0 +1,91 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/text"
+	"github.com/spf13/cobra"
+
+	"proxima/admin"
+)
+
+func (a *app) statusCommand() *cobra.Command {
+	var to remote
+	var out format
+	cmd := &cobra.Command{
+		Use:   "status [--server URL]",
+		Short: "Show the regions and endpoints of a running router: health, load, latency",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := to.client(a.env)
+			if err != nil {
+				return err
+			}
+			status, err := client.Status(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if out == "json" {
+				return writeJSON(a.stdout, status)
+			}
+			a.printStatus(status, time.Now())
+			return nil
+		},
+	}
+	to.flags(cmd, defaultServer)
+	out.flag(cmd)
+	return cmd
+}
+
+func (a *app) printStatus(s admin.Status, now time.Time) {
+	hash := s.Config.Hash
+	if len(hash) > 12 {
+		hash = hash[:12]
+	}
+	fmt.Fprintf(a.stdout, "proxima %s, configuration %s, loaded %s ago\n\n", s.Version, hash, since(s.Config.LoadedAt, now))
+	t := newTable("region", "endpoint", "health", "for", "in flight", "serve ms", "probe ms", "why")
+	for _, region := range s.Regions {
+		name := region.ID
+		if region.Drained {
+			name += " (drained)"
+		}
+		if len(region.Endpoints) == 0 {
+			t.AppendRow([]any{name, "no endpoints"})
+		}
+		for _, e := range region.Endpoints {
+			t.AppendRow([]any{
+				name, e.ID, a.health(e), since(e.Since, now), inFlight(e), number(e.ServeMs), number(e.LatencyMs), e.Cause,
+			})
+			name = ""
+		}
+	}
+	printTable(a.stdout, t)
+}
+
+// health names an endpoint's health, in colour where that is welcome.
+func (a *app) health(e admin.EndpointStatus) string {
+	words := []string{e.Health}
+	if e.Drained {
+		words = append(words, "drained")
+	}
+	name := strings.Join(words, ", ")
+	if !a.colourful(a.stdout) {
+		return name
+	}
+	switch {
+	case e.Health == "up" && !e.Drained:
+		return text.FgGreen.Sprint(name)
+	case e.Health == "down":
+		return text.FgRed.Sprint(name)
+	}
+	return text.FgYellow.Sprint(name)
+}
+
+func inFlight(e admin.EndpointStatus) string {
+	if e.Capacity == 0 {
+		return fmt.Sprint(e.InFlight)
+	}
+	return fmt.Sprintf("%d of %d", e.InFlight, e.Capacity)
+}
