@@ -1,0 +1,304 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"proxima/router"
+)
+
+// attempt is one try at one endpoint, from the choice to the last byte. Between
+// enter and leave of waiting, others may look at it to abandon it.
+type attempt struct {
+	*router.Attempt // in the exchange's record
+
+	failover *Failover
+	exchange *exchange
+	meter    *router.Meter
+	endpoint router.Endpoint
+	tier     router.Tier // the candidate's when it was chosen
+	load     float64     // likewise
+	last     bool        // no more may be made for this request
+	dialWait time.Duration
+	ctx      context.Context
+	cancel   context.CancelCauseFunc
+	waits    bool        // for its first byte, in the waiting room
+	late     *time.Timer // ends the wait; nil: no limit
+	sent     atomic.Bool // the endpoint may have seen the request
+	seen     time.Time   // when it last proved that it lives
+	ended    bool        // its slot was given back
+}
+
+// Causes with which an attempt is cancelled.
+var (
+	errAbandoned = errors.New("the endpoint was found down")
+	errLate      = errors.New("no first byte in time")
+	errStalled   = errors.New("silent for too long")
+	errOver      = errors.New("the attempt is over")
+)
+
+// statusOverloaded is what Anthropic's API, and others after it, answer when full.
+const statusOverloaded = 529
+
+func (f *Failover) start(x *exchange, r *http.Request, s *router.Snapshot, d router.Decision) *attempt {
+	chosen := &d.Chosen
+	x.record.Decision = d
+	x.record.Attempts = append(x.record.Attempts, router.Attempt{
+		Endpoint: chosen.Endpoint, Region: chosen.Region, Position: chosen.Position, Started: time.Now(),
+	})
+	a := &attempt{
+		Attempt:  x.record.Last(),
+		failover: f,
+		exchange: x,
+		meter:    s.Meter(chosen.Position),
+		endpoint: s.Table.Endpoints[chosen.Position],
+		tier:     chosen.Tier,
+		load:     chosen.Load,
+		last:     len(x.record.Attempts) == x.attempts,
+	}
+	x.attempt = a
+	a.dialWait = dialWait(a.meter.Path())
+	a.ctx, a.cancel = context.WithCancelCause(r.Context())
+	a.meter.Begin(a.Started)
+	return a
+}
+
+// do sends the request and waits for the first byte of content. Its outcome is
+// settled when it returns; with an error, everything of it has ended.
+func (a *attempt) do(r *http.Request) (*http.Response, error) {
+	a.wait()
+	response, err := a.failover.Next.RoundTrip(a.request(r))
+	if err == nil {
+		err = a.awaitContent(response)
+	}
+	if gone := a.waited(); err == nil {
+		err = gone
+	}
+	a.judge(response, err)
+	if err != nil && response != nil {
+		response.Body.Close()
+	}
+	if err != nil {
+		a.end()
+	}
+	return response, err
+}
+
+// wait lets others end the attempt from here on: Abandon, or the clock. Abandon
+// may have come between the decision and now; then its reason is still there.
+func (a *attempt) wait() {
+	a.waits = true
+	a.failover.waiting.enter(a)
+	if a.foundDown() {
+		a.moveOn()
+	}
+	if limit := a.patience(); limit > 0 {
+		a.late = time.AfterFunc(limit, func() { a.cancel(errLate) })
+	}
+}
+
+// waited ends what wait began. It returns why the attempt was ended, if it was:
+// the first byte may have come in the same instant.
+func (a *attempt) waited() error {
+	a.failover.waiting.leave(a)
+	a.waits = false
+	if a.late != nil && !a.late.Stop() {
+		a.cancel(errLate)
+	}
+	return context.Cause(a.ctx)
+}
+
+// downWait bounds the wait for an endpoint that is believed down and is tried all
+// the same: one that hangs may take the connection and never answer.
+const downWait = 30 * time.Second
+
+// patience is how long to wait for the first byte; 0: as long as the client does.
+func (a *attempt) patience() time.Duration {
+	limit := a.exchange.settings.FirstByteTimeout
+	if a.tier == router.TierDown && (limit <= 0 || limit > downWait) {
+		return downWait
+	}
+	return limit
+}
+
+// request is the client's request, addressed to this attempt's endpoint.
+func (a *attempt) request(r *http.Request) *http.Request {
+	ctx := context.WithValue(a.ctx, dialWaitKey{}, a.dialWait)
+	out := r.WithContext(httptrace.WithClientTrace(ctx, a.trace()))
+	out.URL = a.address(*r.URL)
+	out.Host = out.URL.Host
+	body := &a.exchange.body
+	out.Body, out.GetBody = body.open(), nil
+	out.ContentLength = body.length
+	if body.whole() {
+		out.GetBody = func() (io.ReadCloser, error) { return body.open(), nil }
+	}
+	return out
+}
+
+// address is the client's target at the endpoint, whose URL may have a path to put
+// before. "*", the server as a whole (RFC 9112 §3.2.4), stays what it is.
+func (a *attempt) address(to url.URL) *url.URL {
+	at := a.endpoint.URL
+	if prefix := strings.TrimSuffix(at.EscapedPath(), "/"); prefix != "" && to.Path != "*" {
+		to.RawPath = prefix + to.EscapedPath()
+		to.Path = strings.TrimSuffix(at.Path, "/") + to.Path
+	}
+	to.Scheme, to.Host, to.User, to.Fragment = at.Scheme, at.Host, nil, ""
+	return &to
+}
+
+// trace notes when a connection was there, and that from then on the endpoint may
+// have seen the request.
+func (a *attempt) trace() *httptrace.ClientTrace {
+	return &httptrace.ClientTrace{
+		GotConn: func(info httptrace.GotConnInfo) {
+			if !info.Reused {
+				a.Connected = time.Since(a.Started)
+			}
+		},
+		WroteHeaders: func() { a.sent.Store(true) },
+	}
+}
+
+var errBadSwitch = errors.New("it switched to a protocol that nobody asked for")
+
+// awaitContent reads the first bytes of the answer's content and puts them back,
+// so that an endpoint which dies between its header and its first token still
+// costs the client nothing.
+func (a *attempt) awaitContent(response *http.Response) error {
+	switch code := response.StatusCode; {
+	case code == http.StatusSwitchingProtocols:
+		if !a.exchange.switched(response) {
+			return errBadSwitch
+		}
+	case code < http.StatusOK || code > 999: // net/http takes any three digits
+		return fmt.Errorf("it answered with status %03d", code)
+	default:
+		content := &content{rest: response.Body, attempt: a}
+		response.Body = content
+		if err := content.peek(); err != nil {
+			return err
+		}
+	}
+	a.seen = time.Now()
+	a.FirstByte = a.seen.Sub(a.Started)
+	return nil
+}
+
+// judge settles how the attempt ended, as far as it can be known before the
+// answer is relayed, and tells those who learn from it.
+func (a *attempt) judge(response *http.Response, err error) {
+	a.Err = err
+	if err != nil {
+		a.Outcome = a.blame()
+	} else {
+		a.Status = response.StatusCode
+		a.Outcome = a.outcomeOf(response)
+	}
+	if a.Outcome == router.Served && a.Status < http.StatusBadRequest {
+		a.teach(response)
+	}
+	a.failover.Attempted(a.Attempt)
+}
+
+// teach lets the meter learn how soon the endpoint answers. Only inference says
+// something about that.
+func (a *attempt) teach(response *http.Response) {
+	if isInference(a.exchange.in.URL.Path) {
+		a.meter.Served(a.FirstByte, a.load, isStream(response.Header))
+	}
+}
+
+// blame tells who ended an attempt that brought no answer.
+func (a *attempt) blame() router.Outcome {
+	switch context.Cause(a.ctx) {
+	case nil:
+	case errAbandoned:
+		return router.Abandoned
+	case errLate:
+		return router.Late
+	default:
+		return router.Cancelled
+	}
+	switch {
+	case a.exchange.body.broken() != nil:
+		return router.Cancelled
+	case !a.sent.Load():
+		return router.Refused
+	}
+	return router.Broken
+}
+
+func (a *attempt) outcomeOf(response *http.Response) router.Outcome {
+	switch code := response.StatusCode; code {
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable, statusOverloaded:
+		now := time.Now()
+		wait, asked := retryAfter(response.Header, now)
+		if asked || code != http.StatusServiceUnavailable {
+			a.meter.Cool(now, wait)
+			return router.Busy
+		}
+		return router.Failed
+	case http.StatusInternalServerError, http.StatusBadGateway, http.StatusGatewayTimeout:
+		return router.Failed
+	}
+	return router.Served
+}
+
+// What of an answer that another attempt replaces is still read, so that its
+// connection can be kept, and for how long at the most.
+const (
+	discardBytes = 64 << 10
+	discardWait  = 50 * time.Millisecond
+)
+
+// discard drops an answer that another attempt replaces.
+func (a *attempt) discard(response *http.Response, err error) {
+	if err != nil {
+		return
+	}
+	slow := time.AfterFunc(discardWait, func() { a.cancel(errOver) })
+	defer slow.Stop()
+	_, _ = io.CopyN(io.Discard, response.Body, discardBytes)
+	response.Body.Close()
+}
+
+// end gives the endpoint's slot back. It is safe to call twice, and after a panic.
+func (a *attempt) end() {
+	if a.ended {
+		return
+	}
+	a.ended = true
+	if a.waits {
+		_ = a.waited()
+	}
+	a.cancel(errOver)
+	a.meter.End()
+}
+
+// retryAfter reads how long an answer asks to be left alone, in seconds or as a
+// date (RFC 9110 §10.2.3).
+func retryAfter(h http.Header, now time.Time) (wait time.Duration, asked bool) {
+	value := h.Get("Retry-After")
+	if value == "" {
+		return 0, false
+	}
+	if strings.Trim(value, "0123456789") == "" {
+		seconds, _ := strconv.ParseUint(value, 10, 31) // out of range: the largest
+		return time.Duration(seconds) * time.Second, true
+	}
+	if at, err := http.ParseTime(value); err == nil {
+		return at.Sub(now), true
+	}
+	return 0, false
+}

@@ -1,0 +1,218 @@
+package proxy
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// body is what the client sends. The beginning, up to the replay limit, is kept,
+// so that another endpoint can be given the same request; the rest, if any, is
+// streamed once, to one attempt.
+type body struct {
+	kept   []byte
+	rest   io.Reader // what follows kept; nil when kept is all of it
+	length int64     // as declared; -1: unknown
+	source *source   // where it comes from; nil: there is none
+
+	mu      sync.Mutex // transports read the rest in goroutines of their own
+	holder  *streamed  // who may read the rest
+	started bool       // some of the rest was handed out: no second attempt
+	ended   bool       // all of it was
+	fault   error      // why the rest cannot be had: the client's doing
+}
+
+// firstRoom is what is set aside for a body on the client's word about its length.
+// Beyond it, room grows with what really comes.
+const firstRoom = 16 << 10
+
+// keep reads the beginning of a request's body, limit bytes at most.
+func (b *body) keep(r *http.Request, from *source, limit int64) error {
+	b.length = r.ContentLength
+	if r.Body == nil || r.Body == http.NoBody {
+		b.length = 0
+		return nil
+	}
+	b.source = from
+	var buf bytes.Buffer
+	if n := r.ContentLength; n > 0 {
+		buf.Grow(int(min(n, limit, firstRoom)) + bytes.MinRead)
+	}
+	_, err := io.CopyN(&buf, from, limit+1)
+	b.kept = buf.Bytes()
+	if err == io.EOF {
+		b.length = int64(len(b.kept))
+		return nil
+	}
+	b.rest = from
+	return err
+}
+
+// whole reports whether every byte is kept.
+func (b *body) whole() bool { return b.rest == nil }
+
+// open gives an attempt the body from its start.
+func (b *body) open() io.ReadCloser {
+	switch {
+	case b.whole() && len(b.kept) == 0:
+		return http.NoBody
+	case b.whole():
+		return io.NopCloser(bytes.NewReader(b.kept))
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.holder = &streamed{body: b, kept: b.kept}
+	return b.holder
+}
+
+// replayable reports whether another attempt can be given the body from its start.
+func (b *body) replayable() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.started
+}
+
+// recall takes the body back from the attempt that has it, so that another can be
+// given it from the start. When the rest is on its way already it reports false,
+// and the attempt keeps the body.
+func (b *body) recall() bool {
+	if b.whole() {
+		return true
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.started {
+		return false
+	}
+	b.holder = nil
+	return true
+}
+
+// stop ends the reading of the rest. A read that is under way is over when it returns.
+func (b *body) stop() {
+	if b.unread() {
+		b.source.stop()
+	}
+}
+
+// unread reports whether the client has more to send than was read.
+func (b *body) unread() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.rest != nil && !b.ended
+}
+
+// broken returns why the rest could not be read, nil when it could.
+func (b *body) broken() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.fault
+}
+
+var errRecalled = errors.New("the request's body was given to another attempt")
+
+// begin lets the holder of the body read on.
+func (b *body) begin(s *streamed) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.holder != s {
+		return errRecalled
+	}
+	b.started = true
+	return b.fault
+}
+
+// note remembers how a read of the rest ended.
+func (b *body) note(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case err == nil:
+	case err == io.EOF:
+		b.ended = true
+	case b.fault == nil:
+		b.fault = err
+	}
+}
+
+// streamed reads the kept beginning, then the rest straight from the client.
+type streamed struct {
+	body *body
+	kept []byte
+}
+
+func (s *streamed) Read(p []byte) (int, error) {
+	if len(s.kept) > 0 {
+		n := copy(p, s.kept)
+		s.kept = s.kept[n:]
+		return n, nil
+	}
+	if err := s.body.begin(s); err != nil {
+		return 0, err
+	}
+	n, err := s.body.rest.Read(p)
+	s.body.note(err)
+	return n, err
+}
+
+// Close leaves the rest unread, for another attempt or for the server to drain.
+func (s *streamed) Close() error { return nil }
+
+// source reads what a client sends. One that sends nothing for the limit is too
+// slow, and its connection is not held for it.
+type source struct {
+	from    io.Reader
+	control *http.ResponseController
+	limit   time.Duration // 0: none
+
+	reading sync.Mutex // held during a read
+	mu      sync.Mutex // guards stopped, and with it the deadline
+	stopped bool
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	s.reading.Lock()
+	defer s.reading.Unlock()
+	if s.limit > 0 && !s.until(time.Now().Add(s.limit)) {
+		return 0, errRecalled
+	}
+	n, err := s.from.Read(p)
+	if s.limit > 0 {
+		s.until(time.Time{})
+	}
+	return n, err
+}
+
+// until sets the deadline for reads, unless they have been stopped.
+func (s *source) until(deadline time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.stopped {
+		_ = s.control.SetReadDeadline(deadline)
+	}
+	return !s.stopped
+}
+
+// lingering is how long net/http may read on after the answer: a client that is
+// still sending might not see the answer when the connection ended under it.
+const lingering = time.Second
+
+// stop breaks off a read that is under way, and waits until it is over.
+func (s *source) stop() {
+	s.mu.Lock()
+	done := s.stopped
+	s.stopped = true
+	if !done && s.control.SetReadDeadline(time.Now()) != nil {
+		done = true
+	}
+	s.mu.Unlock()
+	if done {
+		return
+	}
+	s.reading.Lock()
+	defer s.reading.Unlock()
+	_ = s.control.SetReadDeadline(time.Now().Add(lingering))
+}

@@ -1,0 +1,134 @@
+// Package proxy carries requests. For each one it finds out who asks and for
+// what, lets the router decide, forwards to the chosen endpoint, moves to the
+// next one while the client has seen nothing, and relays the answer byte by
+// byte. It decides nothing about where a request should go: that is router's.
+//
+// Start at Handler.ServeHTTP. Failover in failover.go is the http.RoundTripper
+// behind it; the commit point, after which no silent failover is possible, is
+// the call of commit in relay.go.
+package proxy
+
+import (
+	"net/http"
+	"net/netip"
+	"time"
+
+	"proxima/geo"
+	"proxima/router"
+)
+
+// Handler answers clients. Its fields are set before the first request and not
+// changed; what a reload may change comes through functions.
+type Handler struct {
+	Live     *router.Live
+	Settings func() *Settings               // the current ones; never nil
+	Locate   func(netip.Addr) geo.Location  // where a client is
+	Failover *Failover                      // carries a request to endpoints
+	Observe  func(*router.Record)           // one call for each request, when it is over
+	Panicked func(recovered any, at []byte) // a bug was met and contained: what, and the stack
+	Instance string                         // names this router in CDN-Loop, unique in a fleet
+}
+
+// Settings is what the configuration says about carrying requests.
+type Settings struct {
+	TrustedProxies   []netip.Prefix // whose AddressHeader is believed
+	AddressHeader    string         // X-Forwarded-For, Forwarded, X-Real-IP, …
+	Attempts         int            // endpoints tried for one request, at most
+	RetryRatio       float64        // retries per request over the last 10 s, at most
+	RetryFloor       int            // retries that are always allowed in those 10 s
+	ReplayLimit      int64          // bytes of a request body kept for another attempt
+	FirstByteTimeout time.Duration  // to the first byte of an answer's content; 0: no limit
+	StallTimeout     time.Duration  // silence within a request's body or an answer that ends it; 0: no limit
+}
+
+// ServeHTTP is the life of a request.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := h.begin(w, r)
+	defer h.conclude(x)
+
+	if err := x.refuse(); err != nil {
+		x.respond(err)
+		return
+	}
+	h.locate(x)
+	if isModelList(r) {
+		h.listModels(x)
+		return
+	}
+	if err := x.ask(); err != nil {
+		x.respond(err)
+		return
+	}
+	response, err := h.Failover.RoundTrip(x.outgoing())
+	if err != nil {
+		x.respond(err)
+		return
+	}
+	defer response.Body.Close() // ends the attempt
+	x.relay(response)
+}
+
+// begin starts the Record that everything about this request is written to.
+func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *exchange {
+	settings := h.Settings()
+	x := &exchange{
+		w: w, in: r,
+		settings: settings,
+		handler:  h,
+		peer:     peerOf(r),
+		attempts: max(settings.Attempts, 1),
+		record: router.Record{
+			Started: time.Now(),
+			Method:  r.Method,
+			Path:    r.URL.Path,
+		},
+	}
+	x.record.Attempts = make([]router.Attempt, 0, x.attempts) // pointers into it stay good
+	x.trusted = settings.trusts(x.peer)
+	x.record.ID = requestID(r, x.trusted)
+	return x
+}
+
+// refuse turns away what is no request to a model server: another router's idea of
+// a target would pass by the rules that are held against the path.
+func (x *exchange) refuse() error {
+	target := x.in.URL
+	switch {
+	case x.in.Method == http.MethodConnect:
+		return problemMethod
+	case target.Opaque != "",
+		target.Path == "*" && x.in.Method != http.MethodOptions,
+		target.Scheme != "" && target.Scheme != "http" && target.Scheme != "https":
+		return problemTarget
+	case x.loops():
+		return problemLoop
+	}
+	return nil
+}
+
+// locate finds the client's address and place.
+func (h *Handler) locate(x *exchange) {
+	started := time.Now()
+	x.record.Client = x.settings.Client(x.in, x.peer)
+	x.record.From = h.Locate(x.record.Client)
+	x.record.Locate = time.Since(started)
+}
+
+// conclude hands the finished Record to those who learn from it, also when the
+// stream broke or the handler met a bug. A bug costs one request, not the process.
+func (h *Handler) conclude(x *exchange) {
+	recovered := recover()
+	cut := recovered != nil && (x.committed || !isBug(recovered))
+	x.end()
+	if recovered != nil && isBug(recovered) {
+		h.Panicked(recovered, stack())
+		if !x.committed {
+			x.respond(problemInternal)
+		}
+	}
+	x.record.Elapsed = time.Since(x.record.Started)
+	h.Observe(&x.record)
+	if cut || x.left {
+		panic(http.ErrAbortHandler) // the client must see the cut
+	}
+}
