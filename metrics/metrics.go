@@ -159,11 +159,9 @@ func (m *Metrics) Reloaded(ok bool, at time.Time) {
 // GeoBuilt says when the geo database in use was built.
 func (m *Metrics) GeoBuilt(t time.Time) { m.geoBuilt.Set(seconds(t)) }
 
-// StreamOpened counts an answer that is being relayed; StreamClosed follows it.
-func (m *Metrics) StreamOpened() { m.streamsOpen.Inc() }
-
-// StreamClosed counts the end of a relayed answer, however it ended.
-func (m *Metrics) StreamClosed() { m.streamsOpen.Dec() }
+// Streams counts the streams that are being relayed: +1 when one was opened, -1
+// when it has ended, however it did.
+func (m *Metrics) Streams(more int) { m.streamsOpen.Add(float64(more)) }
 
 // Budget registers where to read how many retries are left. Call it once.
 func (m *Metrics) Budget(remaining func() float64) {

@@ -186,11 +186,12 @@ func (s *service) finished(ctx context.Context, task func(context.Context)) (end
 
 func (s *service) clientServer() *http.Server {
 	return &http.Server{
-		Handler:           s.proxy,
-		ErrorLog:          zap.NewStdLog(s.log),
-		ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
+		Handler:                      s.proxy,
+		DisableGeneralOptionsHandler: true, // OPTIONS * is answered like any other request
+		ErrorLog:                     zap.NewStdLog(s.log),
+		ReadHeaderTimeout:            10 * time.Second,
+		IdleTimeout:                  2 * time.Minute,
+		MaxHeaderBytes:               64 << 10,
 	}
 }
 

@@ -172,6 +172,7 @@ func (s *service) joinProxy() {
 		},
 		Failover: failover,
 		Observe:  s.observe,
+		Streams:  s.metrics.Streams,
 		Panicked: func(value any, stack []byte) { s.panicked("request", value, stack) },
 		Instance: instance(),
 	}

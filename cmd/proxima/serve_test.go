@@ -1,0 +1,232 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"proxima/internal/modelserver"
+)
+
+// running is `proxima serve` in this process.
+type running struct {
+	t       *testing.T
+	file    string
+	log     *logbook
+	address string // of the clients' listener
+	admin   string
+	stop    func() int // asks it to stop and returns the exit code
+}
+
+// logbook is what the router logs, for reading while it writes.
+type logbook struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logbook) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logbook) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// line returns the first event with this message, once there is one.
+func (l *logbook) line(t *testing.T, message string) map[string]any {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		for line := range strings.Lines(l.String()) {
+			var event map[string]any
+			if json.Unmarshal([]byte(line), &event) == nil && event["msg"] == message {
+				return event
+			}
+		}
+	}
+	t.Fatalf("no event %q in the log:\n%s", message, l)
+	return nil
+}
+
+// serve starts a router on a configuration and waits until it listens.
+func serve(t *testing.T, config string, flags ...string) *running {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "proxima.yaml")
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return serveFile(t, file, flags...)
+}
+
+func serveFile(t *testing.T, file string, flags ...string) *running {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	r := &running{t: t, file: file, log: &logbook{}}
+	done := make(chan int, 1)
+	args := append([]string{"serve", "-c", file}, flags...)
+	go func() { done <- run(ctx, args, os.LookupEnv, strings.NewReader(""), r.log, r.log) }()
+	r.stop = sync.OnceValue(func() int { cancel(); return <-done })
+	t.Cleanup(func() { r.stop() })
+	event := r.log.line(t, "listening")
+	r.address, r.admin = "http://"+event["address"].(string), "http://"+event["admin"].(string)
+	return r
+}
+
+// simulated is a simulated model server on loopback.
+func simulated(t *testing.T, region string) string {
+	t.Helper()
+	server := httptest.NewServer(modelserver.New(modelserver.Settings{Region: region}))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+func oneRegion(url string) string {
+	return fmt.Sprintf(`version: 1
+listen: 127.0.0.1:0
+admin: {listen: "127.0.0.1:0"}
+log: {format: json}
+health: {interval: 100ms, timeout: 1s}
+regions: {us-east1: {}}
+endpoints: [{id: us-1, url: %q, region: us-east1}]
+`, url)
+}
+
+func TestServeAnswersAndStopsClean(t *testing.T) {
+	r := serve(t, oneRegion(simulated(t, "us-east1")))
+	body := `{"model": "any", "max_tokens": 3, "messages": [{"role": "user", "content": "secret words"}]}`
+	request, _ := http.NewRequest(http.MethodPost, r.address+"/v1/chat/completions?key=secret-query", strings.NewReader(body))
+	request.Header.Set("Authorization", "Bearer secret-key")
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	if response.StatusCode != http.StatusOK || response.Header.Get("X-Proxima-Region") != "us-east1" {
+		t.Errorf("status %d from %q", response.StatusCode, response.Header.Get("X-Proxima-Region"))
+	}
+	access := r.log.line(t, "request")
+	if access["endpoint"] != "us-1" || access["path"] != "/v1/chat/completions" || access["status"] != 200.0 {
+		t.Errorf("access line %v", access)
+	}
+	http.DefaultClient.CloseIdleConnections()
+	if code := r.stop(); code != exitOK {
+		t.Errorf("exit code %d", code)
+	}
+	if strings.Contains(r.log.String(), "secret") {
+		t.Errorf("a secret reached the log:\n%s", r.log)
+	}
+}
+
+func TestABrokenFileEndsServeUnlessSomethingServedWellBefore(t *testing.T) {
+	url, state := simulated(t, "us-east1"), t.TempDir()
+	broken := filepath.Join(t.TempDir(), "proxima.yaml")
+	if err := os.WriteFile(broken, []byte("version: 1\nregions: {"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var said logbook
+	for _, flags := range [][]string{nil, {"--state", state}} {
+		args := append([]string{"serve", "-c", broken}, flags...)
+		if code := run(t.Context(), args, os.LookupEnv, strings.NewReader(""), &said, &said); code != exitConfig {
+			t.Fatalf("with nothing remembered the exit code is %d:\n%s", code, &said)
+		}
+	}
+	if err := (good{state}).remember([]byte(oneRegion(url)), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+
+	r := serveFile(t, broken, "--state", state)
+
+	if refused := r.log.line(t, "configuration refused, the one in use stays"); refused["because"] != "start" {
+		t.Errorf("the log says %v", refused)
+	}
+	if err := os.WriteFile(broken, []byte(oneRegion(url)+"steering: {slack: 11ms}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.log.line(t, "configuration reloaded")
+}
+
+func TestThreeGoodConfigurationsAreKept(t *testing.T) {
+	g := good{t.TempDir()}
+	noon := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	for i := range 5 {
+		if err := g.remember([]byte(oneRegion(fmt.Sprint("http://127.0.0.1:", 1000+i))), noon.Add(time.Duration(i)*time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	names, err := g.list()
+	if err != nil || len(names) != 3 {
+		t.Fatalf("kept %v: %v", names, err)
+	}
+	if err := os.WriteFile(filepath.Join(g.dir, names[0]), []byte("torn"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d, err := g.remembered("proxima.yaml", os.LookupEnv)
+	if err != nil || d.config.Endpoints[0].URL.Port() != "1003" {
+		t.Errorf("the newest that can be used is %+v: %v", d.config, err)
+	}
+}
+
+func TestAnAddressInUseIsSaidPlainly(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	file := filepath.Join(t.TempDir(), "proxima.yaml")
+	config := strings.Replace(oneRegion("http://127.0.0.1:1"), "127.0.0.1:0", taken.Addr().String(), 1)
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var said logbook
+	code := run(t.Context(), []string{"serve", "-c", file}, os.LookupEnv, strings.NewReader(""), &said, &said)
+	if code != exitFailed || !strings.Contains(said.String(), "choose another address in the file's listen") {
+		t.Errorf("exit code %d:\n%s", code, &said)
+	}
+}
+
+func TestADemoAnswersFromTheNearestRegion(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	var out logbook
+	done := make(chan int, 1)
+	go func() {
+		args := []string{"demo", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"}
+		done <- run(ctx, args, os.LookupEnv, strings.NewReader(""), &out, &out)
+	}()
+	var base string
+	for deadline := time.Now().Add(10 * time.Second); base == "" && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		if _, after, told := strings.Cut(out.String(), "Proxima is listening at "); told {
+			base, _, _ = strings.Cut(after, ";")
+		}
+	}
+	for client, region := range map[string]string{"133.11.0.1": "asia-northeast1", "141.2.1.1": "europe-west3", "128.59.1.1": "us-east4"} {
+		body := `{"model": "demo-llm", "stream": true, "max_tokens": 1, "messages": []}`
+		request, _ := http.NewRequest(http.MethodPost, base+"/v1/chat/completions", strings.NewReader(body))
+		request.Header.Set("X-Forwarded-For", client)
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if got := response.Header.Get("X-Proxima-Region"); got != region {
+			t.Errorf("%s was answered by %q, want %s", client, got, region)
+		}
+	}
+	http.DefaultClient.CloseIdleConnections()
+	stop()
+	if code := <-done; code != exitOK {
+		t.Errorf("exit code %d:\n%s", code, &out)
+	}
+}
