@@ -90,9 +90,21 @@ func (a *app) demo(ctx context.Context, listen, operators string) error {
 		s.observe(r)
 		tellRequest(out, r, regions)
 	}
-	tellDemo(out, regions, d)
+	servers.Go(func() {
+		if s.settled(ctx) {
+			tellDemo(out, regions, d)
+		}
+	})
 	go a.listenToKeys(out, regions, quit) // ends with the input, or with the process
 	return s.run(ctx, "", d, 0)
+}
+
+// settled waits until every endpoint was probed; false: the demo ended first.
+func (s *service) settled(ctx context.Context) bool {
+	for !s.monitor.Settled() && ctx.Err() == nil {
+		wait(ctx, 5*time.Millisecond)
+	}
+	return ctx.Err() == nil
 }
 
 func (r *demoRegion) start(ctx context.Context, servers *sync.WaitGroup) error {
