@@ -156,8 +156,14 @@ func (m *Metrics) Reloaded(ok bool, at time.Time) {
 	m.reloadSuccess.Set(seconds(at))
 }
 
-// GeoBuilt says when the geo database in use was built.
-func (m *Metrics) GeoBuilt(t time.Time) { m.geoBuilt.Set(seconds(t)) }
+// GeoLoaded says that a geo database that was built then is in use now.
+func (m *Metrics) GeoLoaded(built time.Time) {
+	m.geoBuilt.Set(seconds(built))
+	m.geoReloaded.Set(1)
+}
+
+// GeoRefused says that a new geo database was not fit for use.
+func (m *Metrics) GeoRefused() { m.geoReloaded.Set(0) }
 
 // Streams counts the streams that are being relayed: +1 when one was opened, -1
 // when it has ended, however it did.

@@ -56,7 +56,7 @@ func TestAScrapeTellsWhatHappened(t *testing.T) {
 	m.Streams(-1)
 	m.Reloaded(true, at)
 	m.Reloaded(false, at.Add(time.Hour))
-	m.GeoBuilt(at.Add(-24 * time.Hour))
+	m.GeoLoaded(at.Add(-24 * time.Hour))
 	m.Panicked("probe")
 	m.Panicked("the moon")
 

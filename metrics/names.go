@@ -23,6 +23,7 @@ type names struct {
 	streamsResumed   prometheus.Counter
 	geoLookups       *prometheus.CounterVec
 	geoBuilt         prometheus.Gauge
+	geoReloaded      prometheus.Gauge
 	reloadSuccessful prometheus.Gauge
 	reloadSuccess    prometheus.Gauge
 	panics           *prometheus.CounterVec
@@ -76,6 +77,8 @@ func newNames() names {
 		geoLookups: counters("geo_lookups_total",
 			"Clients placed, by what placed them.",
 			"source"),
+		geoReloaded: gauge("geo_database_last_reload_successful",
+			"1: the newest geo database file is in use. 0: it was refused, and the one before stays."),
 		geoBuilt: gauge("geo_database_build_timestamp_seconds",
 			"When the geo database in use was built, in Unix time. 0: none is in use."),
 		reloadSuccessful: gauge("config_last_reload_successful",
@@ -97,7 +100,7 @@ func (n *names) collectors() []prometheus.Collector {
 		n.requests, n.duration, n.firstByte, n.attemptsTotal, n.failovers,
 		n.probeDuration, n.probeFailures, n.ejections,
 		n.streamsOpen, n.streamsBroken, n.streamsResumed,
-		n.geoLookups, n.geoBuilt, n.reloadSuccessful, n.reloadSuccess, n.panics, n.build,
+		n.geoLookups, n.geoBuilt, n.geoReloaded, n.reloadSuccessful, n.reloadSuccess, n.panics, n.build,
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"proxima/admin"
 	"proxima/internal/modelserver"
 )
 
@@ -228,5 +230,83 @@ func TestADemoAnswersFromTheNearestRegion(t *testing.T) {
 	stop()
 	if code := <-done; code != exitOK {
 		t.Errorf("exit code %d:\n%s", code, &out)
+	}
+}
+
+func TestExplainGivesTheCostThatTheRouterThenUses(t *testing.T) {
+	eu, us := simulated(t, "europe-west1"), simulated(t, "us-east1")
+	r := serve(t, fmt.Sprintf(`version: 1
+listen: 127.0.0.1:0
+admin: {listen: "127.0.0.1:0"}
+log: {format: json}
+client: {trusted_proxies: [127.0.0.1/32]}
+health: {interval: 100ms, timeout: 1s}
+regions: {us-east1: {}, europe-west1: {bias: 7ms}}
+endpoints:
+  - {id: us-1, url: %q, region: us-east1, capacity: 8}
+  - {id: eu-1, url: %q, region: europe-west1, capacity: 4}
+`, us, eu))
+	r.eventually("the router is ready", func() bool { return r.ready() })
+	for range 5 { // each answer teaches; the next decision knows
+		var x admin.Explanation
+		r.ask("/v1/explain?client=141.2.1.1&model=any", &x)
+		request, _ := http.NewRequest(http.MethodPost, r.address+"/v1/chat/completions",
+			strings.NewReader(`{"model": "any", "stream": true, "max_tokens": 1, "messages": []}`))
+		request.Header.Set("X-Forwarded-For", "141.2.1.1")
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, response.Body)
+		response.Body.Close()
+		used := r.request(response.Header.Get("X-Request-Id"))
+		if x.Chosen == nil || used.Endpoint != x.Chosen.Endpoint || used.Decision.CostMs != x.Chosen.CostMs {
+			t.Errorf("explained %+v, used %s at %+v", x.Chosen, used.Endpoint, used.Decision)
+		}
+	}
+	http.DefaultClient.CloseIdleConnections()
+}
+
+// ask reads JSON from the admin listener.
+func (r *running) ask(path string, into any) {
+	r.t.Helper()
+	response, err := http.Get(r.admin + path)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if err := json.NewDecoder(response.Body).Decode(into); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// request is what the router remembers of one, once it is over.
+func (r *running) request(id string) (found admin.Request) {
+	r.t.Helper()
+	r.eventually("request "+id+" is over", func() bool {
+		var last admin.Requests
+		r.ask("/v1/requests?limit=1", &last)
+		found = last.Requests[0]
+		return found.ID == id
+	})
+	return found
+}
+
+// ready reports whether every endpoint was probed.
+func (r *running) ready() bool {
+	response, err := http.Get(r.admin + "/readyz")
+	if err != nil {
+		return false
+	}
+	defer response.Body.Close()
+	return response.StatusCode == http.StatusOK
+}
+
+func (r *running) eventually(what string, is func() bool) {
+	r.t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			r.t.Fatalf("waited in vain until %s:\n%s", what, r.log)
+		}
 	}
 }

@@ -103,10 +103,11 @@ func newService(d document, env func(string) (string, bool), log *zap.Logger, le
 // joinPlaces tells of every edition of the geo database.
 func (s *service) joinPlaces() {
 	s.places.swapped = func(db *mmdb.DB) {
-		s.metrics.GeoBuilt(db.Built())
+		s.metrics.GeoLoaded(db.Built())
 		s.log.Info("geo database in use", zap.String("name", db.Name()), zap.String("type", db.Type()), zap.Time("built", db.Built()))
 	}
 	s.places.refused = func(err error) {
+		s.metrics.GeoRefused()
 		s.log.Error("geo database refused, the one in use stays", zap.Error(err))
 	}
 }
