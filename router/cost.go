@@ -82,22 +82,23 @@ func (p *pricer) terms(at int) (net, serve, u, warm, bias float64) {
 // serve is an endpoint's own time, or, while it has none, the median of those in
 // the pool that have: to be new is neither good nor bad.
 func (p *pricer) serve(own float64) float64 {
-	if known := finite(own, 0); known > 0 {
-		return known
+	if own > 0 && own <= math.MaxFloat32 {
+		return own
 	}
-	if p.typicalMs == 0 {
-		p.typicalMs = p.typical()
-	}
-	return p.typicalMs
+	return p.typical()
 }
 
 func (p *pricer) typical() float64 {
+	if p.typicalMs > 0 {
+		return p.typicalMs
+	}
 	var room [256]float64
 	times := room[:0]
 	for _, at := range p.pool {
 		times = append(times, finite(p.load[at].ServeMs, 0))
 	}
-	return finite(median(times), assumedServeMs)
+	p.typicalMs = finite(median(times), assumedServeMs)
+	return p.typicalMs
 }
 
 func cost(net, serve, u, warm, bias float64) float64 {
@@ -114,16 +115,16 @@ func (p *pricer) net(at int) float64 {
 		}
 	}
 	if region := p.snapshot.slots[at].region; region != p.region {
-		p.region, p.priorMs = region, p.prior(region)
+		p.approach(region)
 	}
 	return p.priorMs
 }
 
-func (p *pricer) prior(region int) float64 {
-	if !p.placed {
-		return 0
+func (p *pricer) approach(region int) {
+	p.region, p.priorMs = region, 0
+	if p.placed {
+		p.priorMs = netFloorMs + netPerKmMs*p.point.Km(p.snapshot.Table.points[region])
 	}
-	return netFloorMs + netPerKmMs*p.point.Km(p.snapshot.Table.points[region])
 }
 
 // finite returns x when it is a usable positive number, else the assumption, so

@@ -57,35 +57,47 @@ func (s *Snapshot) Decide(q Query, load []Load) Decision {
 	price := s.pricer(&q, pool, load)
 	rules := s.rules(&q, &price, pool)
 	var room [256]contender
-	field, tier := s.contenders(q.Key, &price, &rules, pool, room[:0])
-	if len(field) == 0 {
+	field := s.contenders(q.Key, &price, &rules, pool, room[:0])
+	if field.eligible == 0 {
 		return Decision{Reason: s.nobody(&q, pool)}
 	}
-	c := price.price(s.pick(&q, field, tier))
-	c.Tier = tier
-	return Decision{Chosen: c, Eligible: len(field)}
+	c := price.price(s.pick(&q, field))
+	c.Tier = field.tier
+	return Decision{Chosen: c, Eligible: field.eligible}
+}
+
+// field is who competes: the contenders of the lowest tier that has any.
+type field struct {
+	tier       Tier
+	eligible   int // endpoints of every tier that no hard rule refuses
+	contenders []contender
 }
 
 // contender is what the choice needs to remember of a candidate.
 type contender struct {
-	position int32
-	tier     Tier
+	position int
 	costMs   float64
 }
 
-// contenders prices every endpoint that no hard rule refuses, and tells the
-// lowest tier among them.
-func (s *Snapshot) contenders(key uint64, price *pricer, rules *hard, pool []int, field []contender) ([]contender, Tier) {
-	lowest := tiers
+// contenders prices every endpoint that no hard rule refuses and that stands in
+// no worse tier than another.
+func (s *Snapshot) contenders(key uint64, price *pricer, rules *hard, pool []int, of []contender) field {
+	lowest, eligible := tiers, 0
 	for _, at := range pool {
 		if rules.refuse(at) != "" {
 			continue
 		}
+		eligible++
 		tier := s.tier(at, &price.load[at], key)
-		field = append(field, contender{int32(at), tier, price.costMs(at)})
-		lowest = min(lowest, tier)
+		if tier > lowest {
+			continue
+		}
+		if tier < lowest {
+			lowest, of = tier, of[:0]
+		}
+		of = append(of, contender{at, price.costMs(at)})
 	}
-	return field, lowest
+	return field{lowest, eligible, of}
 }
 
 // hard are the rules that no health and no cost can overrule, for one query.
@@ -95,6 +107,7 @@ type hard struct {
 	ruled    bool    // a residency rule speaks of the client's country
 	allowed  Regions // where it may go then
 	price    *pricer
+	further  bool    // there is more to ask than residency and drains
 	limited  bool    // the operator limits detours
 	mostMs   float64 // the furthest that the limit allows
 }
@@ -106,6 +119,7 @@ func (s *Snapshot) rules(q *Query, price *pricer, pool []int) hard {
 		h.limited = true
 		h.mostMs = h.nearest(pool) + ms(limit)
 	}
+	h.further = h.limited || len(h.tried) > 0
 	return h
 }
 
@@ -124,10 +138,15 @@ func (h *hard) nearest(pool []int) float64 {
 // refuse names the rule that keeps the query from the endpoint at a position, of
 // those that serve its model; "" when none does.
 func (h *hard) refuse(at int) Reason {
-	if reason := h.forbid(at); reason != "" {
-		return reason
+	reason := h.forbid(at)
+	if reason == "" && h.further {
+		return h.refuseFurther(at)
 	}
-	if len(h.tried) > 0 && slices.Contains(h.tried, h.snapshot.Table.Endpoints[at].ID) {
+	return reason
+}
+
+func (h *hard) refuseFurther(at int) Reason {
+	if slices.Contains(h.tried, h.snapshot.Table.Endpoints[at].ID) {
 		return ReasonTried
 	}
 	if h.limited && h.price.net(at) > h.mostMs {
@@ -164,19 +183,24 @@ func (s *Snapshot) tier(at int, load *Load, key uint64) Tier {
 
 // pick chooses within the deciding tier. In the healthy tiers the band of costs
 // decides; in the others whoever answered last, and cost among those.
-func (s *Snapshot) pick(q *Query, field []contender, tier Tier) int {
-	field = s.preferred(q, s.latest(inTier(field, tier), tier))
+func (s *Snapshot) pick(q *Query, f field) int {
+	if f.tier >= TierDoubt {
+		f.contenders = s.latest(f.contenders)
+	}
+	if q.Prefer != "" {
+		f.contenders = s.preferred(q.Prefer, f.contenders)
+	}
 	best := math.Inf(1)
-	for i := range field {
-		best = min(best, field[i].costMs)
+	for i := range f.contenders {
+		best = min(best, f.contenders[i].costMs)
 	}
 	best += ms(s.Table.Steering.Slack)
 	chosen, claim := -1, math.Inf(-1)
-	for i := range field {
-		if field[i].costMs > best {
+	for i := range f.contenders {
+		if f.contenders[i].costMs > best {
 			continue
 		}
-		at := int(field[i].position)
+		at := f.contenders[i].position
 		if mine := rendezvous(q.Key, s.slots[at].hash, s.slots[at].weight, s.Table.even); mine > claim {
 			chosen, claim = at, mine
 		}
@@ -184,55 +208,32 @@ func (s *Snapshot) pick(q *Query, field []contender, tier Tier) int {
 	return chosen
 }
 
-// keep filters in place: the field belongs to the decision alone.
-func keep(field []contender, wanted func(contender) bool) []contender {
-	kept := field[:0]
-	for _, c := range field {
-		if wanted(c) {
-			kept = append(kept, c)
-		}
-	}
-	return kept
-}
-
-func inTier(field []contender, tier Tier) []contender {
-	return keep(field, func(c contender) bool { return c.tier == tier })
-}
-
 // successStep is how far apart two last successes must be to order endpoints
 // that are all in doubt: less says nothing about them.
 const successStep = 10 * time.Second
 
-// latest keeps, in a tier of doubtful endpoints, those that succeeded most recently.
-func (s *Snapshot) latest(field []contender, tier Tier) []contender {
-	if tier < TierDoubt {
-		return field
-	}
+// latest keeps, of doubtful endpoints, those that succeeded most recently.
+func (s *Snapshot) latest(of []contender) []contender {
 	var last time.Time
-	for _, c := range field {
+	for _, c := range of {
 		if at := s.Status[c.position].Succeeded; at.After(last) {
 			last = at
 		}
 	}
-	if last.IsZero() {
-		return field
-	}
-	return keep(field, func(c contender) bool {
-		return last.Sub(s.Status[c.position].Succeeded) < successStep
+	return slices.DeleteFunc(of, func(c contender) bool {
+		return last.Sub(s.Status[c.position].Succeeded) >= successStep
 	})
 }
 
-// preferred keeps the client's region when the deciding tier has it.
-func (s *Snapshot) preferred(q *Query, field []contender) []contender {
-	if q.Prefer == "" {
-		return field
+// preferred keeps the client's region when it has a contender.
+func (s *Snapshot) preferred(id RegionID, of []contender) []contender {
+	region, given := s.Table.region[id]
+	elsewhere := func(c contender) bool { return s.slots[c.position].region != region }
+	there := func(c contender) bool { return !elsewhere(c) }
+	if !given || !slices.ContainsFunc(of, there) {
+		return of
 	}
-	region, given := s.Table.region[q.Prefer]
-	there := func(c contender) bool { return s.slots[c.position].region == region }
-	if !given || !slices.ContainsFunc(field, there) {
-		return field
-	}
-	return keep(field, there)
+	return slices.DeleteFunc(of, elsewhere)
 }
 
 // nobody says why no endpoint of the pool is eligible: the reason that would

@@ -286,7 +286,9 @@ func (r *running) request(id string) (found admin.Request) {
 	r.eventually("request "+id+" is over", func() bool {
 		var last admin.Requests
 		r.ask("/v1/requests?limit=1", &last)
-		found = last.Requests[0]
+		if len(last.Requests) > 0 {
+			found = last.Requests[0]
+		}
 		return found.ID == id
 	})
 	return found
