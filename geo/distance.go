@@ -41,6 +41,9 @@ func (p Point) Km(q Point) float64 {
 	}
 	dx, dy, dz := p.X-q.X, p.Y-q.Y, p.Z-q.Z
 	chord := math.Sqrt(dx*dx + dy*dy + dz*dz)
+	if chord < 1e-3 { // within 6 km the Earth is flat to a millimetre
+		return earthKm * chord
+	}
 	return 2 * earthKm * arcsine(min(chord/2, 1))
 }
 

@@ -9,8 +9,8 @@ import (
 
 func at(lat, lon float64) Location { return Location{Placed: true, Lat: lat, Lon: lon} }
 
-// The published distances are of three kinds: exact arcs of the sphere, the worked example of ISO 6709's sister pages for
-// airports (great-circle mapper figures, on the ellipsoid, hence 0.6 %), and zeros.
+// The arcs of the sphere are exact. Those between airports are the great-circle distances that airlines publish; they are
+// measured on the ellipsoid, hence the 0.6 %.
 func TestDistancesAgreeWithPublishedOnes(t *testing.T) {
 	const quarter = math.Pi / 2 * earthKm
 	for _, test := range []struct {

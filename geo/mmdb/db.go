@@ -35,7 +35,7 @@ type DB struct {
 	locate func(netip.Addr) (geo.Location, netip.Prefix, error)
 }
 
-// Open reads the database at path and checks every record of it, which takes about a second for 60 MB. What it returns can be
+// Open reads the database at path and checks every record of it, which takes some seconds for 60 MB. What it returns can be
 // relied on to answer; what it refuses it refuses with an error that says what to do about it.
 func Open(path string) (*DB, error) {
 	content, file, err := read(path)

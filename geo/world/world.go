@@ -1,8 +1,8 @@
 // Package world is the geolocation database that Proxima brings along, for everybody who has none of their own.
 //
-// It is made from DB-IP City Lite: neighbouring networks are merged and places rounded until a continent of routers would still
-// choose the same region, and the rest is left out. SOURCE, beside this file, says what it was made from, how, and by how much
-// it is off.
+// It is made from DB-IP City Lite: neighbouring networks are merged, places are rounded, names are left out. Half of all IPv4
+// addresses are within 25 km of where the source has them, nine in ten within 220 km: a few milliseconds of network, too little
+// to change which region is near. SOURCE, beside this file, says what it was made from, how, and by how much it is off.
 package world
 
 import (
