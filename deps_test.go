@@ -27,9 +27,8 @@ var mayImport = map[string][]string{
 	"metrics":              {"router", "geo"},
 	"admin":                {"router", "geo", "configs"},
 	"internal/modelserver": {},
-	"internal/e2e":         {"geo", "geo/world", "bench/load", "internal/modelserver"},
 	"bench":                {"bench/load"},
-	"bench/load":           {},
+	"bench/load":           {"internal/modelserver"},
 	"cmd/proxima":          {"*"},
 }
 
