@@ -111,6 +111,19 @@ func TestABodyInChunksIsReplayedWithItsLength(t *testing.T) {
 	})
 }
 
+func TestALongBodyInChunksIsPassedOnWithoutItsTrailer(t *testing.T) {
+	story(t, func(w *world) {
+		w.settings.ReplayLimit = 10
+		us := w.endpoint("us-1", says("hello"))
+		c := w.connect()
+		c.send("POST /v1/files HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\nTrailer: X-End\r\n\r\n")
+		c.send(chunk("0123456789") + chunk("0123456789") + "0\r\nX-End: yes\r\n\r\n")
+		w.want("status", c.waits().status, 200)
+		w.want("chunked", strings.Contains(us.last(), "\nTransfer-Encoding: chunked\n"), true)
+		w.want("trailer", strings.Contains(us.last(), "X-End"), false)
+	})
+}
+
 func TestALongBodyGoesToTheNextRegionWhenTheFirstWasNeverReached(t *testing.T) {
 	content := `{"model":"m","prompt":"` + strings.Repeat("long", 5_000) + `"}`
 	story(t, func(w *world) {
@@ -313,18 +326,52 @@ func TestAnEndpointFoundDownBetweenDecisionAndRequestIsLeftAtOnce(t *testing.T) 
 	})
 }
 
+func TestAnEndpointFoundDownBetweenDecisionAndRequestIsKeptWhenNowhereIsBetter(t *testing.T) {
+	story(t, func(w *world) {
+		us := w.endpoint("us-1", says("hello"))
+		x, r := w.exchange()
+		snapshot, decision := x.decide()
+		w.findDown(us)
+		a := w.handler.Failover.start(x, r, snapshot, decision)
+		response, err := a.do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.want("outcome", a.Outcome, router.Served)
+		response.Body.Close()
+	})
+}
+
+func TestTheLastAttemptIsNotAbandoned(t *testing.T) {
+	story(t, func(w *world) {
+		w.settings.Attempts = 1
+		release := make(chan struct{})
+		us := w.endpoint("us-1", func(c *call) { c.read(); <-release; says("at last")(c) })
+		w.endpoint("eu-1", says("hallo"))
+		c := w.connect()
+		c.send(requestText("POST /v1/chat/completions", `{"model":"m"}`))
+		synctest.Wait()
+		w.findDown(us)
+		close(release)
+		w.want("answer", c.content(), "at last")
+	})
+}
+
 // TestNoByteIsLostWhenTheFirstComesAsTheEndpointIsFoundDown looks at the one
 // instant where an answer and its abandonment meet.
 func TestNoByteIsLostWhenTheFirstComesAsTheEndpointIsFoundDown(t *testing.T) {
 	story(t, func(w *world) {
-		us := w.endpoint("us-1", says("hello"))
+		us := w.endpoint("us-1", func(c *call) {
+			c.read()
+			c.write(head("200 OK", chunked) + chunk("first"))
+			c.untilLeft()
+		})
 		w.endpoint("eu-1", says("hallo"))
 		w.open()
-		told := w.handler.Failover.Next
 		w.handler.Failover.Next = carrier(func(r *http.Request) (*http.Response, error) {
-			response, err := told.RoundTrip(r)
+			response, err := w.transport.RoundTrip(r)
 			if r.URL.Host == us.host {
-				w.findDown(us)
+				response.Body = &eventful{response.Body, func() { w.findDown(us) }}
 			}
 			return response, err
 		})
@@ -476,3 +523,29 @@ func TestSettingsAndHintsOfTheClientSteer(t *testing.T) {
 type carrier func(*http.Request) (*http.Response, error)
 
 func (c carrier) RoundTrip(r *http.Request) (*http.Response, error) { return c(r) }
+
+// TestAKeptConnectionThatWasClosedMeanwhileBlamesNobody is the race of keep-alive:
+// the endpoint closes an idle connection as the next request sets out on it.
+func TestAKeptConnectionThatWasClosedMeanwhileBlamesNobody(t *testing.T) {
+	for line, attempts := range map[string]string{
+		"POST /v1/completions": "us-1 served",
+		"DELETE /v1/files/a":   "us-1 served",
+		"POST /v1/files":       "us-1 broken", // may have been carried out
+	} {
+		story(t, func(w *world) {
+			var used any
+			us := w.endpoint("us-1", func(c *call) {
+				if used == c.conn {
+					c.hangUp()
+					return
+				}
+				used = c.conn
+				says("hello")(c)
+			})
+			w.chat()
+			w.ask(line, `{"model":"m"}`)
+			w.want(line, w.attempts(), attempts)
+			w.want("a made-up key", strings.Contains(us.last(), "Idempotency"), false)
+		})
+	}
+}

@@ -25,6 +25,7 @@ type Handler struct {
 	Locate   func(netip.Addr) geo.Location  // where a client is
 	Failover *Failover                      // carries a request to endpoints
 	Observe  func(*router.Record)           // one call for each request, when it is over
+	Streams  func(more int)                 // a stream of tokens was opened, +1, or has ended, -1
 	Panicked func(recovered any, at []byte) // a bug was met and contained: what, and the stack
 	Instance string                         // names this router in CDN-Loop, unique in a fleet
 }

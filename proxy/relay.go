@@ -26,6 +26,10 @@ func (x *exchange) relay(response *http.Response) {
 		return
 	}
 	x.commit(response)
+	if isStream(response.Header) {
+		x.handler.Streams(1)
+		defer x.handler.Streams(-1)
+	}
 	if err := x.pump(response.Body.(*content)); err != nil {
 		x.breakOff(response, err)
 	}
@@ -61,18 +65,16 @@ func (x *exchange) passOn(response *http.Response, h http.Header) {
 // pump copies until the answer ends, flushing after every read. The error is the
 // endpoint's or the client's; nil when the whole answer went out.
 func (x *exchange) pump(from *content) error {
-	buf := relayBuffers.Get().(*[relaySize]byte)
-	defer relayBuffers.Put(buf)
 	to := outlet{control: http.NewResponseController(x.w), to: x.w, limit: 2 * x.settings.StallTimeout}
 	defer to.rest()
 	watch := from.attempt.watchSilence(x.settings.StallTimeout)
 	defer watch.stop()
 	for {
-		n, err := watch.read(from, buf[:])
+		n, err := watch.read(from, from.buf[:])
 		if n > 0 {
 			now := time.Now()
 			from.attempt.alive(now)
-			if to.send(buf[:n], now) != nil {
+			if to.send(from.buf[:n], now) != nil {
 				return errClientLeft
 			}
 			x.record.Bytes += int64(n)
@@ -215,19 +217,20 @@ func (x *exchange) sendTrailer(response *http.Response) {
 // content is an answer's body whose beginning was read ahead. Closing it ends
 // the attempt.
 type content struct {
-	ahead   []byte
-	err     error // what ended the read ahead, if it brought the end too
+	buf     *[relaySize]byte // what the answer passes through; nil once closed
+	ahead   []byte           // the part of buf that was read ahead
+	err     error            // what ended the read ahead, if it brought the end too
 	rest    io.ReadCloser
 	attempt *attempt
 }
 
 // peek waits for the first bytes. An answer without content is complete, not broken.
 func (c *content) peek() error {
-	first := make([]byte, 2048)
+	c.buf = relayBuffers.Get().(*[relaySize]byte)
 	for len(c.ahead) == 0 && c.err == nil {
 		var n int
-		n, c.err = c.rest.Read(first)
-		c.ahead = first[:n]
+		n, c.err = c.rest.Read(c.buf[:])
+		c.ahead = c.buf[:n]
 	}
 	if len(c.ahead) == 0 && c.err != io.EOF {
 		return c.err
@@ -249,6 +252,10 @@ func (c *content) Read(p []byte) (int, error) {
 
 func (c *content) Close() error {
 	err := c.rest.Close()
+	if c.buf != nil {
+		relayBuffers.Put(c.buf)
+		c.buf, c.ahead = nil, nil
+	}
 	c.attempt.end()
 	return err
 }

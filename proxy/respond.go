@@ -163,7 +163,6 @@ func (x *exchange) respond(err error) {
 	x.record.Status, x.record.Problem = p.Status, p.Code
 	x.body.stop() // what is still being read is not wanted any more
 	h := x.w.Header()
-	clear(h)
 	x.describe(h)
 	x.closeUnread(h)
 	h.Set("Content-Type", "application/json")

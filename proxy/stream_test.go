@@ -248,6 +248,8 @@ func TestAKeptConnectionIsUsedAgainAfterAStream(t *testing.T) {
 		c.send(get)
 		w.want("first", strings.Count(c.sees(), "hello"), 1)
 		time.Sleep(10 * time.Minute) // no deadline of the first answer is left
+		c.send("GET /a HTTP/1.1\r\nHost: a\r\nCDN-Loop: proxima; id=here\r\n\r\n")
+		w.want("our own word", strings.Count(c.sees(), "loop_detected"), 1)
 		c.send(get)
 		w.want("second", strings.Count(c.sees(), "hello"), 2)
 	})
@@ -345,6 +347,38 @@ func TestACutWhileTheClientStillSendsIsSeenAtOnce(t *testing.T) {
 	})
 }
 
+func TestASlowAnswerIsWaitedForHoweverFastTheRequestCame(t *testing.T) {
+	story(t, func(w *world) {
+		w.endpoint("us-1", func(c *call) {
+			c.read()
+			time.Sleep(10 * w.settings.StallTimeout)
+			says("at last")(c)
+		})
+		w.want("answer", w.chat().body, "at last")
+	})
+}
+
+func TestAClientsFaultAfterTheCommitPointBlamesNobody(t *testing.T) {
+	story(t, func(w *world) {
+		w.settings.ReplayLimit = 100
+		w.endpoint("us-1", func(c *call) {
+			_, _ = io.ReadFull(c.request.Body, make([]byte, 100))
+			c.write(head("200 OK", sse, chunked) + chunk("data: 1\n\n"))
+			_ = c.read()
+			c.hangUp()
+		}, "m")
+		long := longBody(`"model":"m",`, `,"model":"n"`)
+		request := requestText("POST /v1/completions", long)
+		c := w.connect()
+		c.send(request[:len(request)-20])
+		w.want("answer", c.content(), "data: 1\n\n")
+		c.send(request[len(request)-20:])
+		w.want("cut", c.waits().cut, true)
+		w.want("attempts", w.attempts(), "us-1 cancelled")
+		w.want("heard", w.heard(), "us-1 served")
+	})
+}
+
 func TestExpectContinueIsAnsweredHere(t *testing.T) {
 	story(t, func(w *world) {
 		us := w.endpoint("us-1", says("hello"))
@@ -423,5 +457,34 @@ func TestLoadIsLearnedFromGoodAnswersOnly(t *testing.T) {
 		w.want("us serves in", fmt.Sprintf("%.1f ms", loads[at].ServeMs), "40.0 ms")
 		at, _ = w.live.Snapshot().Table.Position(router.EndpointID("eu-1"))
 		w.want("eu serves in", loads[at].ServeMs, 0.0)
+	})
+}
+
+func TestAClientThatSendsItsBodyTooSlowlyIsToldSo(t *testing.T) {
+	story(t, func(w *world) {
+		us := w.endpoint("us-1", says("never asked"))
+		c := w.connect()
+		c.send("POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 13\r\n\r\n{\"mod")
+		time.Sleep(w.settings.StallTimeout - time.Second)
+		c.send("el\":")
+		w.want("nothing yet", c.sees(), "")
+		began := time.Now()
+		got := c.waits()
+		w.want("status", got.status, 408)
+		w.want("problem", got.problem(), "request_timeout")
+		w.want("time", time.Since(began) < w.settings.StallTimeout+2*lingering, true)
+		w.want("us saw", us.last(), "none")
+	})
+}
+
+func TestAClientThatFallsSilentInALongBodyIsToldSo(t *testing.T) {
+	story(t, func(w *world) {
+		w.settings.ReplayLimit = 10
+		w.endpoint("us-1", freezes)
+		c := w.connect()
+		c.send("POST /v1/files HTTP/1.1\r\nHost: a\r\nContent-Length: 40\r\n\r\n0123456789abcdef")
+		got := c.waits()
+		w.want("status", got.status, 408)
+		w.want("attempts", w.attempts(), "us-1 cancelled")
 	})
 }

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -58,6 +59,7 @@ type world struct {
 	handler   *Handler
 	server    *http.Server
 	transport *http.Transport
+	streams   atomic.Int64 // open now
 	clients   []*client
 
 	mu      sync.Mutex // guards what the router tells
@@ -138,6 +140,7 @@ func (w *world) newHandler() *Handler {
 			defer w.mu.Unlock()
 			w.told = append(w.told, fmt.Sprintf("%s %s", a.Endpoint, a.Outcome))
 		}},
+		Streams: func(more int) { w.streams.Add(int64(more)) },
 		Observe: func(r *router.Record) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -214,6 +217,9 @@ func (w *world) end() {
 		if n := w.inFlight(e); n != 0 {
 			w.t.Errorf("%d in flight at %s after the last client has gone", n, e.id)
 		}
+	}
+	if n := w.streams.Load(); n != 0 {
+		w.t.Errorf("%d streams are counted as open after the last client has gone", n)
 	}
 	if n := len(w.handler.Failover.waiting.room); n != 0 {
 		w.t.Errorf("%d attempts still wait", n)
@@ -613,4 +619,35 @@ func (w *world) exchange() (*exchange, *http.Request) {
 	x := w.handler.begin(nil, in)
 	w.handler.locate(x)
 	return x, x.outgoing()
+}
+
+// buggy is an answer's body that panics on its second read.
+type buggy struct {
+	rest  io.ReadCloser
+	reads int
+}
+
+func (b *buggy) Read(p []byte) (int, error) {
+	if b.reads++; b.reads > 1 {
+		panic("a bug")
+	}
+	n, err := b.rest.Read(p[:2])
+	return n, err
+}
+
+func (b *buggy) Close() error { return b.rest.Close() }
+
+// eventful is an answer's body during whose first read something happens.
+type eventful struct {
+	io.ReadCloser
+	happens func()
+}
+
+func (e *eventful) Read(p []byte) (int, error) {
+	n, err := e.ReadCloser.Read(p)
+	if e.happens != nil {
+		e.happens()
+		e.happens = nil
+	}
+	return n, err
 }
