@@ -18,7 +18,7 @@ const (
 // Assumptions while an operator or a measurement has not said better.
 const (
 	assumedServeMs  = 150.0 // time to first token when no endpoint ever answered
-	assumedCapacity = 64    // prices the load of an endpoint whose capacity is not declared
+	assumedCapacity = 64    // of an endpoint that declares none; its Load is 1 at the most
 )
 
 // Candidate is an endpoint that competes for a request, with every term of its
@@ -76,7 +76,11 @@ func (p *pricer) costMs(at int) float64 { return cost(p.terms(at)) }
 func (p *pricer) terms(at int) (net, serve, u, warm, bias float64) {
 	slot, load := &p.snapshot.slots[at], &p.load[at]
 	serve = max(p.serve(load.ServeMs), load.CoolMs)
-	return p.net(at), serve, float64(load.InFlight+1) / slot.weight, 0, slot.biasMs
+	u = float64(load.InFlight+1) / slot.weight
+	if slot.capacity == 0 {
+		u = min(u, 1) // nobody said what full is
+	}
+	return p.net(at), serve, u, 0, slot.biasMs
 }
 
 // serve is an endpoint's own time, or, while it has none, the median of those in

@@ -187,6 +187,9 @@ func (s scene) cost(at int) float64 {
 		slots = float64(e.Capacity)
 	}
 	u := float64(load.InFlight+1) / slots
+	if e.Capacity == 0 {
+		u = min(u, 1)
+	}
 	return s.net(at) + serve*(1+u*u*u) + ms(s.snapshot.Table.RegionOf(at).Bias)
 }
 

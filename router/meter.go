@@ -88,8 +88,9 @@ func (m *Meter) load(now time.Time) Load {
 }
 
 // serveMs is the expected time to the first token; 0: unknown. An endpoint that
-// only gave whole answers is as much slower or faster than what is typical as
-// those were: their own time says more about their length than about the server.
+// only gave whole answers is slower or faster than what is typical in the
+// proportion in which those were, for their own time says more about their length
+// than about the server; but never by more milliseconds than were measured.
 func (m *Meter) serveMs() float64 {
 	if own := m.serve.own.value(); own > 0 {
 		return own
@@ -102,7 +103,11 @@ func (m *Meter) serveMs() float64 {
 	if typical == 0 {
 		typical = assumedServeMs
 	}
-	return typical * own / others
+	inProportion, seen := typical*(own/others-1), own-others
+	if math.Abs(inProportion) > math.Abs(seen) {
+		inProportion = seen
+	}
+	return max(typical+inProportion, 0.1)
 }
 
 // settle takes in what is typical for the pool, and draws an unused endpoint's

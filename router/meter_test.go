@@ -96,6 +96,19 @@ func TestWholeAnswersCountAgainstTheirPool(t *testing.T) {
 	}
 }
 
+func TestQuickWholeAnswersDifferByNoMoreThanWasMeasured(t *testing.T) {
+	live := pool(t, 3)
+	s := live.Snapshot()
+	for position, wait := range []time.Duration{300, 300, 1300} {
+		answer(s, position, wait*time.Microsecond, false)
+	}
+	live.Settle(noon.Add(time.Second))
+	load := s.Measure(nil, noon)
+	if slow, usual := load[2].ServeMs, load[0].ServeMs; math.Abs(slow-usual-1) > 1e-9 {
+		t.Errorf("1 ms more made %v of %v ms", slow, usual)
+	}
+}
+
 func TestAnUnknownEndpointIsTakenForATypicalOne(t *testing.T) {
 	live := pool(t, 4)
 	s := live.Snapshot()

@@ -144,11 +144,10 @@ func (s *service) watchFile(ctx context.Context, file string) {
 		s.log.Warn("the configuration file is not watched; use SIGHUP or POST /v1/reload", zap.Error(err))
 		return
 	}
-	seen := stampOf(file)
-	due := time.NewTimer(quiet)
-	due.Stop()
+	var seen stamp
+	due := time.NewTimer(quiet) // the file may have changed since the start
 	defer due.Stop()
-	armed := false
+	armed := true
 	for {
 		select {
 		case <-ctx.Done():

@@ -18,7 +18,7 @@ import (
 )
 
 func TestTheGeoDatabaseIsReplacedWhileServing(t *testing.T) {
-	world := newWorld(t, modelserver.Settings{}, "us-east1", "europe-west1", "asia-northeast1")
+	world := newWorld(t, modelserver.Settings{FirstToken: 5 * time.Millisecond}, "us-east1", "europe-west1", "asia-northeast1")
 	inBerlin, inTokyo := database(t, 52.5, 13.4, "DE"), database(t, 35.7, 139.7, "JP")
 	file := filepath.Join(t.TempDir(), "city.mmdb")
 	replace(t, file, inBerlin)
@@ -26,7 +26,7 @@ func TestTheGeoDatabaseIsReplacedWhileServing(t *testing.T) {
 client: {trusted_proxies: [127.0.0.0/8]}
 geo: {database: %s}
 `, file)))
-	mix := load.Mix{Posts: 0.5, Model: "llama-3-8b", Tokens: 4, BodyBytes: 1024, ForwardedFor: []string{berlin}}
+	mix := load.Mix{Posts: 1, Model: "llama-3-8b", Tokens: 4, BodyBytes: 1024, ForwardedFor: []string{berlin}}
 	traffic := router.send(load.Plan{Rate: 200, Request: mix.Request})
 	corrupt := [][]byte{
 		inTokyo[:len(inTokyo)/2], inTokyo[:len(inTokyo)-1], {}, []byte("not a database"), bytes.Repeat([]byte{0xff}, 4096),

@@ -11,10 +11,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -90,9 +92,25 @@ func program(t *testing.T, race bool) string {
 	if _, err := os.Stat(path); err == nil {
 		return path
 	}
+	noticeSources(t)
 	built, err := exec.Command("go", append(args, "-o", path, "proxima/cmd/proxima")...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("build proxima: %v\n%s", err, built)
 	}
 	return path
+}
+
+// noticeSources looks into every folder of the module. go test remembers where a
+// test has looked, and so does not answer from its cache after a change of the
+// program.
+func noticeSources(t *testing.T) {
+	err := filepath.WalkDir(filepath.Join("..", ".."), func(_ string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.IsDir() && strings.HasPrefix(entry.Name(), ".git") {
+			return fs.SkipDir
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }

@@ -5,7 +5,9 @@ import (
 	"net/http"
 	"os/exec"
 	"testing"
+	"time"
 
+	"proxima/bench/load"
 	"proxima/geo"
 	"proxima/internal/modelserver"
 )
@@ -64,6 +66,25 @@ func TestClientsOfTheWorldAreAnsweredByTheirRegion(t *testing.T) {
 	figures(t, map[string]any{"clients": len(clients), "countries": len(countries), "regions": len(regions)})
 	if len(regions) < 8 || len(countries) < 12 {
 		t.Errorf("only %d regions and %d countries took part", len(regions), len(countries))
+	}
+}
+
+func TestQuickAnswersSendNobodyFarAway(t *testing.T) {
+	world := newWorld(t, modelserver.Settings{}, "us-east4", "europe-west3", "asia-northeast1")
+	router := serve(t, world.Config("client: {trusted_proxies: [127.0.0.1/32]}"))
+	neighbours := []struct{ address, region string }{
+		{"141.2.1.1", "europe-west3"}, // Frankfurt
+		{"128.59.1.1", "us-east4"},    // New York
+	}
+
+	for _, n := range neighbours {
+		mix := load.Mix{Posts: 0.5, Model: "llama-3-8b", Tokens: 4, ForwardedFor: []string{n.address}}
+		report := router.send(load.Plan{Rate: 200, Duration: 2 * time.Second, Request: mix.Request}).Wait()
+
+		wantNoFailure(t, n.region, report)
+		if len(report.Regions) != 1 || report.Regions[0].Region != n.region {
+			t.Errorf("a client next to %s was answered by %+v", n.region, report.Regions)
+		}
 	}
 }
 

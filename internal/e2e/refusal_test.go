@@ -191,7 +191,7 @@ func TestAClientThatLeavesFreesTheModelServer(t *testing.T) {
 		return europe.Stats().Cancelled == 1
 	})
 	figures(t, map[string]any{"model_server_free_after_ms": time.Since(left).Milliseconds()})
-	eventually(t, "the router forgets the request", 5*time.Second, func() bool { return router.Metric("streams_open") == 0 })
+	eventually(t, "the router forgets the request", 5*time.Second, func() bool { return router.inFlight() == 0 })
 }
 
 // large is more than the replay limit of calm.

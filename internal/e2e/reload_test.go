@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -20,10 +21,8 @@ func TestTwoHundredReloadsCutNothing(t *testing.T) {
 	world := newWorld(t, modelserver.Settings{PerToken: 20 * time.Millisecond}, "us-east1", "europe-west1", "europe-west4")
 	router := serveBuilt(t, world.Config(quick), false) // the race detector's memory is not the router's
 	chats := load.Mix{Posts: 0.5, Model: "llama-3-8b", Tokens: 4, BodyBytes: 1024, ForwardedFor: []string{berlin}}
-	streams := load.Mix{Posts: 1, Streams: 1, Model: "llama-3-8b", Tokens: 1200, ForwardedFor: []string{berlin}}
-	warmUp := router.send(load.Plan{Rate: 200, Duration: 2 * time.Second, Request: chats.Request})
-	wantNoFailure(t, "before the reloads", warmUp.Wait())
-	before := router.size()
+	streams := load.Mix{Posts: 1, Streams: 1, Model: "llama-3-8b", Tokens: 1050, ForwardedFor: []string{berlin}}
+	before := router.warmed(world, chats, streams)
 	long := router.send(load.Plan{Rate: 100, Duration: 200 * time.Millisecond, Request: streams.Request})
 	short := router.send(load.Plan{Rate: 200, Request: chats.Request})
 
@@ -75,8 +74,11 @@ func TestReloadWithAThousandOpenStreamsHarmsNone(t *testing.T) {
 	world := newWorld(t, modelserver.Settings{PerToken: 500 * time.Millisecond}, "us-east1", "europe-west1")
 	router := serve(t, world.Config(quick))
 	mix := load.Mix{Posts: 1, Streams: 1, Model: "llama-3-8b", Tokens: 16, ForwardedFor: []string{berlin}}
-	traffic := router.send(load.Plan{Rate: 400, Duration: 2500 * time.Millisecond, Request: mix.Request})
-	eventually(t, "1000 streams are open", 10*time.Second, func() bool { return router.Metric("streams_open") == 1000 })
+	traffic := router.send(load.Plan{Rate: 200, Duration: 5 * time.Second, Request: mix.Request})
+	eventually(t, "1000 streams are open", 15*time.Second, func() bool { return router.inFlight() == 1000 })
+	if open := router.Metric("streams_open"); open != 1000 {
+		t.Errorf("1000 streams are open, and streams_open is %v", open)
+	}
 	europe := world.Region("europe-west1").Stats()
 
 	without := &World{t: t, Regions: world.Regions[:1]} // without the region that serves them all
@@ -154,6 +156,20 @@ func TestAFileThatIsWrittenInTwoPartsCountsWhenItIsWhole(t *testing.T) {
 	wantNoFailure(t, "a file written in two parts", traffic.Stop())
 }
 
+func TestASignalReloads(t *testing.T) {
+	world := newWorld(t, modelserver.Settings{}, "us-east1", "europe-west1")
+	router := serve(t, world.Config(quick))
+
+	router.Write(world.Config(quick, "steering: {slack: 25ms}"))
+	if err := router.process.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+
+	router.Await("the signal has reloaded the file", 10*time.Second, func(e entry) bool {
+		return e["msg"] == "configuration reloaded" && e["because"] == "SIGHUP"
+	})
+}
+
 func TestARemovalOfMostRegionsNeedsForce(t *testing.T) {
 	world := newWorld(t, modelserver.Settings{}, "us-east1", "europe-west1", "asia-northeast1")
 	router := serve(t, world.Config(quick))
@@ -195,15 +211,42 @@ func (r *Router) size() size {
 	return size{int(r.Metric("go_goroutines")), int(r.Metric("process_resident_memory_bytes"))}
 }
 
+// keepAlive is how long the simulated model servers keep an idle connection.
+const keepAlive = 5 * time.Second
+
+// warmed is how large the router is after a taste of what will follow, when the
+// connections that it kept are closed again.
+func (r *Router) warmed(world *World, chats, streams load.Mix) size {
+	streams.Tokens = 50
+	long := r.send(load.Plan{Rate: 100, Duration: 200 * time.Millisecond, Request: streams.Request})
+	short := r.send(load.Plan{Rate: 200, Duration: 3 * time.Second, Request: chats.Request})
+	for i := range 6 {
+		time.Sleep(400 * time.Millisecond)
+		r.Change(world.changed(i))
+	}
+	wantNoFailure(r.t, "streams before the reloads", long.Wait())
+	wantNoFailure(r.t, "requests before the reloads", short.Wait())
+	time.Sleep(keepAlive + time.Second)
+	return r.size()
+}
+
 // settled waits until the process is about as large as it was and returns how
-// large it is then; what it does not give back within 20 seconds fails the test.
+// large it is then; what it does not give back within 15 seconds fails the test.
 func (r *Router) settled(before size) (now size) {
 	r.t.Helper()
 	const someGoroutines, someMemory = 20, 16 << 20
-	eventually(r.t, fmt.Sprintf("the router is as small as before: %+v", before), 20*time.Second, func() bool {
+	deadline := time.Now().Add(15 * time.Second)
+	for {
 		now = r.size()
-		return now.goroutines <= before.goroutines+max(before.goroutines/20, someGoroutines) &&
-			now.rss <= before.rss+max(before.rss/20, someMemory)
-	})
-	return now
+		grown := now.goroutines > before.goroutines+max(before.goroutines/20, someGoroutines) ||
+			now.rss > before.rss+max(before.rss/20, someMemory)
+		if !grown {
+			return now
+		}
+		if time.Now().After(deadline) {
+			r.t.Errorf("the router has grown from %+v to %+v", before, now)
+			return now
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
 }

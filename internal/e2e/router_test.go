@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -75,6 +76,9 @@ func (r *Router) awaitTested() {
 
 // stop ends the router as an operator would and looks at how it went.
 func (r *Router) stop() {
+	if r.t.Failed() && r.Admin.Base != nil {
+		r.t.Logf("what the router believed at the end: %s", r.belief())
+	}
 	_ = r.process.Process.Signal(syscall.SIGTERM)
 	impatient := time.AfterFunc(20*time.Second, func() {
 		r.t.Error("the router did not stop within 20 s of SIGTERM")
@@ -92,6 +96,19 @@ func (r *Router) stop() {
 	if r.t.Failed() {
 		r.t.Logf("the last lines of the router's log:\n%s", r.log.tail(40))
 	}
+}
+
+// belief is the router's own status, for people.
+func (r *Router) belief() string {
+	status, err := r.Admin.Status(context.Background()) // the test's own context has ended
+	if err != nil {
+		return err.Error()
+	}
+	text, err := json.Marshal(status.Regions)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
 }
 
 // Write replaces the configuration file in one step, as editors and deployment
@@ -134,6 +151,17 @@ func (r *Router) Health() map[string]string {
 		}
 	}
 	return health
+}
+
+// inFlight is how many requests the router has under way at all endpoints.
+func (r *Router) inFlight() int {
+	sum := 0
+	for _, region := range r.Status().Regions {
+		for _, endpoint := range region.Endpoints {
+			sum += endpoint.InFlight
+		}
+	}
+	return sum
 }
 
 // Metric is the value of a series, such as streams_open or

@@ -63,7 +63,8 @@ func (w *World) Region(name string) *Region {
 }
 
 // Config is a configuration that names every region of the world, with further
-// sections as they are written.
+// sections as they are written. Endpoints have room for every load of these
+// tests, so that only distance and health decide.
 func (w *World) Config(sections ...string) string {
 	var text strings.Builder
 	fmt.Fprintln(&text, "version: 1\nlisten: 127.0.0.1:0\nadmin: {listen: 127.0.0.1:0}\nlog: {format: json, access: false}")
@@ -73,7 +74,7 @@ func (w *World) Config(sections ...string) string {
 	}
 	fmt.Fprintln(&text, "endpoints:")
 	for _, r := range w.Regions {
-		fmt.Fprintf(&text, "  - {id: %s, region: %[1]s, url: \"http://%s\", models: [%s]}\n", r.Name, r.server.Address, r.Models)
+		fmt.Fprintf(&text, "  - {id: %s, region: %[1]s, url: \"http://%s\", models: [%s], capacity: 4096}\n", r.Name, r.server.Address, r.Models)
 	}
 	for _, section := range sections {
 		fmt.Fprintln(&text, strings.TrimSpace(section))

@@ -31,6 +31,7 @@ const RegionHeader = "X-Simulated-Region"
 
 const (
 	bodyLimit = 32 << 20        // bytes of a request that are read; more is answered with 413
+	keepAlive = 5 * time.Second // for an idle connection, as uvicorn does, which serves vLLM's API
 	grace     = 2 * time.Second // for requests under way when Serve is told to stop
 )
 
@@ -116,7 +117,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // finish for a moment before it breaks them off. It closes the listener and
 // returns nil after a stop that ctx asked for.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
-	server := &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: keepAlive}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 
