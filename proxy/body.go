@@ -18,8 +18,10 @@ type body struct {
 	length int64     // as declared; -1: unknown
 	source *source   // where it comes from; nil: there is none
 
+	reading sync.Mutex // held during a read of the rest
+
 	mu      sync.Mutex // transports read the rest in goroutines of their own
-	holder  *streamed  // who may read the rest
+	holder  *streamed  // who may read it
 	started bool       // some of the rest was handed out: no second attempt
 	ended   bool       // all of it was
 	fault   error      // why the rest cannot be had: the client's doing
@@ -91,11 +93,18 @@ func (b *body) recall() bool {
 	return true
 }
 
+// lingering is how long net/http may read on after the answer: a client that is
+// still sending might not see the answer when the connection ended under it.
+const lingering = time.Second
+
 // stop ends the reading of the rest. A read that is under way is over when it returns.
 func (b *body) stop() {
-	if b.unread() {
-		b.source.stop()
+	if !b.unread() || !b.source.stop() {
+		return
 	}
+	b.reading.Lock()
+	defer b.reading.Unlock()
+	b.source.linger()
 }
 
 // unread reports whether the client has more to send than was read.
@@ -130,7 +139,7 @@ func (b *body) note(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
-	case err == nil:
+	case err == nil, err == errRecalled:
 	case err == io.EOF:
 		b.ended = true
 	case b.fault == nil:
@@ -150,6 +159,8 @@ func (s *streamed) Read(p []byte) (int, error) {
 		s.kept = s.kept[n:]
 		return n, nil
 	}
+	s.body.reading.Lock()
+	defer s.body.reading.Unlock()
 	if err := s.body.begin(s); err != nil {
 		return 0, err
 	}
@@ -168,25 +179,27 @@ type source struct {
 	control *http.ResponseController
 	limit   time.Duration // 0: none
 
-	reading sync.Mutex // held during a read
 	mu      sync.Mutex // guards stopped, and with it the deadline
 	stopped bool
 }
 
 func (s *source) Read(p []byte) (int, error) {
-	s.reading.Lock()
-	defer s.reading.Unlock()
-	if s.limit > 0 && !s.until(time.Now().Add(s.limit)) {
+	var deadline time.Time
+	if s.limit > 0 {
+		deadline = time.Now().Add(s.limit)
+	}
+	if !s.until(deadline) {
 		return 0, errRecalled
 	}
 	n, err := s.from.Read(p)
-	if s.limit > 0 {
-		s.until(time.Time{})
+	if !s.until(time.Time{}) && err != io.EOF {
+		return n, errRecalled
 	}
 	return n, err
 }
 
-// until sets the deadline for reads, unless they have been stopped.
+// until sets the deadline for reads. It reports false, and sets none, when reading
+// was stopped.
 func (s *source) until(deadline time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -196,23 +209,17 @@ func (s *source) until(deadline time.Time) bool {
 	return !s.stopped
 }
 
-// lingering is how long net/http may read on after the answer: a client that is
-// still sending might not see the answer when the connection ended under it.
-const lingering = time.Second
-
-// stop breaks off a read that is under way, and waits until it is over.
-func (s *source) stop() {
+// stop breaks off a read that is under way and lets no other begin. It reports
+// false when there is nothing to break off any more, or no means to do it.
+func (s *source) stop() bool {
 	s.mu.Lock()
-	done := s.stopped
+	defer s.mu.Unlock()
+	if s.stopped {
+		return false
+	}
 	s.stopped = true
-	if !done && s.control.SetReadDeadline(time.Now()) != nil {
-		done = true
-	}
-	s.mu.Unlock()
-	if done {
-		return
-	}
-	s.reading.Lock()
-	defer s.reading.Unlock()
-	_ = s.control.SetReadDeadline(time.Now().Add(lingering))
+	return s.control.SetReadDeadline(time.Now()) == nil
 }
+
+// linger lets net/http read what the client still sends, for a while.
+func (s *source) linger() { _ = s.control.SetReadDeadline(time.Now().Add(lingering)) }

@@ -133,9 +133,9 @@ func BenchmarkClient(b *testing.B) {
 	s := &Settings{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, AddressHeader: "X-Forwarded-For"}
 	peer := netip.MustParseAddr("127.0.0.1")
 	for name, lines := range map[string][]string{
-		"untrusted": nil,
-		"one":       {"198.51.100.7"},
-		"5000":      {strings.Repeat("203.0.113.9, ", 5000) + "198.51.100.7, 127.0.0.5"},
+		"none": nil,
+		"one":  {"198.51.100.7"},
+		"5000": {strings.Repeat("203.0.113.9, ", 5000) + "198.51.100.7, 127.0.0.5"},
 	} {
 		r := &http.Request{Header: http.Header{"X-Forwarded-For": lines}}
 		b.Run(name, func(b *testing.B) {

@@ -90,8 +90,8 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	return x
 }
 
-// refuse turns away what is no request to a model server: another router's idea of
-// a target would pass by the rules that are held against the path.
+// refuse turns away what is no request to a model server, and targets without a
+// path to hold the rules against.
 func (x *exchange) refuse() error {
 	target := x.in.URL
 	switch {

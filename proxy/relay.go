@@ -66,7 +66,6 @@ func (x *exchange) passOn(response *http.Response, h http.Header) {
 // endpoint's or the client's; nil when the whole answer went out.
 func (x *exchange) pump(from *content) error {
 	to := outlet{control: http.NewResponseController(x.w), to: x.w, limit: 2 * x.settings.StallTimeout}
-	defer to.rest()
 	watch := from.attempt.watchSilence(x.settings.StallTimeout)
 	defer watch.stop()
 	for {
@@ -90,7 +89,8 @@ func (x *exchange) pump(from *content) error {
 
 // outlet is the way to the client. One that takes nothing for the limit is gone:
 // the endpoint's slot is not held for it. The limit is longer than the endpoint's
-// own, so that of two silences the endpoint's is noticed.
+// own, so that of two silences the endpoint's is noticed. net/http lifts it before
+// the connection's next request.
 type outlet struct {
 	control  *http.ResponseController
 	to       io.Writer
@@ -108,13 +108,6 @@ func (o *outlet) send(piece []byte, now time.Time) error {
 		return err
 	}
 	return o.control.Flush()
-}
-
-// rest lifts the limit for what comes after on the connection.
-func (o *outlet) rest() {
-	if !o.deadline.IsZero() {
-		_ = o.control.SetWriteDeadline(time.Time{})
-	}
 }
 
 // breakOff ends an answer that cannot be completed so that the client can tell:

@@ -138,6 +138,7 @@ func (a *attempt) problem() error {
 // cancelled is what a client is told whose own doing ended the attempt: it left,
 // or the rest of its body was at fault.
 func (x *exchange) cancelled() error {
+	x.body.stop() // what ended the attempt may not have been noted yet
 	err := x.body.broken()
 	var own *Problem
 	switch {
@@ -161,7 +162,7 @@ func (x *exchange) respond(err error) {
 		p = problemInternal
 	}
 	x.record.Status, x.record.Problem = p.Status, p.Code
-	x.body.stop() // what is still being read is not wanted any more
+	x.body.stop()
 	h := x.w.Header()
 	x.describe(h)
 	x.closeUnread(h)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -396,7 +397,8 @@ func TestABodyThatNeverComesHoldsNoMemoryForItself(t *testing.T) {
 	r, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader("{"))
 	r.ContentLength = 1 << 30
 	var b body
-	if err := b.keep(r, &source{from: r.Body}, 1<<30); err != nil || cap(b.kept) > 2*firstRoom {
+	from := &source{from: r.Body, control: http.NewResponseController(httptest.NewRecorder())}
+	if err := b.keep(r, from, 1<<30); err != nil || cap(b.kept) > 2*firstRoom {
 		t.Errorf("%d bytes set aside for one, %v", cap(b.kept), err)
 	}
 }
@@ -486,5 +488,28 @@ func TestAClientThatFallsSilentInALongBodyIsToldSo(t *testing.T) {
 		got := c.waits()
 		w.want("status", got.status, 408)
 		w.want("attempts", w.attempts(), "us-1 cancelled")
+	})
+}
+
+// TestOverHTTP2ALongBodyMayWaitForItsEndpoint is about deadlines, which over HTTP/2
+// end a body also while nobody reads it.
+func TestOverHTTP2ALongBodyMayWaitForItsEndpoint(t *testing.T) {
+	story(t, func(w *world) {
+		w.settings.ReplayLimit = 10
+		w.endpoint("us-1", func(c *call) {
+			_, _ = io.ReadFull(c.request.Body, make([]byte, 11))
+			time.Sleep(5 * w.settings.StallTimeout)
+			says(fmt.Sprint(len(c.read())))(c)
+		})
+		response, err := w.http2().Post("http://proxima.test/v1/files", "text/plain", strings.NewReader(strings.Repeat("a", 3_000_011)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		got, err := io.ReadAll(response.Body)
+		w.want("error", err, nil)
+		w.want("answer", string(got), "3000000")
+		w.want("protocol", response.Proto, "HTTP/2.0")
+		w.want("attempts", w.attempts(), "us-1 served")
 	})
 }

@@ -125,7 +125,9 @@ func (w *world) open() {
 		return w.network.dial(ctx, address, "10.9.9.9:1")
 	}
 	w.handler = w.newHandler()
-	w.server = &http.Server{Handler: w.handler, DisableGeneralOptionsHandler: true}
+	w.server = &http.Server{Handler: w.handler, DisableGeneralOptionsHandler: true, Protocols: new(http.Protocols)}
+	w.server.Protocols.SetHTTP1(true)
+	w.server.Protocols.SetUnencryptedHTTP2(true)
 	door := w.network.listen("proxima.test:80")
 	go w.server.Serve(door)
 }
@@ -272,6 +274,16 @@ func (w *world) connect() *client {
 		_, _ = io.Copy(c, conn)
 	}()
 	return c
+}
+
+// http2 is a client that speaks HTTP/2 without encryption.
+func (w *world) http2() *http.Client {
+	w.open()
+	carries := &http.Transport{Protocols: new(http.Protocols), DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
+		return w.network.dial(ctx, address, w.from)
+	}}
+	carries.Protocols.SetUnencryptedHTTP2(true)
+	return &http.Client{Transport: carries}
 }
 
 func (c *client) Write(p []byte) (int, error) {
