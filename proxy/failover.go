@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"proxima/router"
@@ -113,11 +114,29 @@ func (a *attempt) harmless() bool {
 
 // repeatable reports whether a request that an endpoint may have carried out may
 // be sent to another: safe and idempotent methods (RFC 9110 §9.2.2), requests
-// that say so, and inference, which changes nothing.
+// that say so, and, since model servers are behind this router, all that is not
+// known to create something: inference changes nothing.
 func (x *exchange) repeatable() bool {
 	switch x.in.Method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
 		return true
 	}
-	return x.in.Header.Get("Idempotency-Key") != "" || isInference(x.in.URL.Path)
+	return x.in.Header.Get("Idempotency-Key") != "" || !creates(x.in.URL.Path)
+}
+
+// creating begin the paths of model APIs where a POST makes something that stays,
+// so that twice is not as good as once: OpenAI's, then Ollama's.
+var creating = []string{
+	"/v1/files", "/v1/uploads", "/v1/batches", "/v1/fine_tuning", "/v1/fine-tunes", "/v1/assistants", "/v1/threads",
+	"/v1/vector_stores", "/v1/containers", "/v1/conversations", "/v1/evals",
+	"/api/create", "/api/copy", "/api/pull", "/api/push", "/api/blobs",
+}
+
+func creates(path string) bool {
+	for _, begin := range creating {
+		if rest, is := strings.CutPrefix(path, begin); is && (rest == "" || rest[0] == '/') {
+			return true
+		}
+	}
+	return false
 }
