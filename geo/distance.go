@@ -19,7 +19,7 @@ func Km(a, b Location) float64 {
 }
 
 // Point is a place as a unit vector from the centre of the Earth. Turn a place into a Point once, and every distance from it
-// costs one arcsine. The zero Point is nowhere.
+// costs one square root. The zero Point is nowhere.
 type Point struct{ X, Y, Z float64 }
 
 // Point is the location as a unit vector, the zero Point when it is not Placed.
@@ -33,30 +33,30 @@ func (l Location) Point() Point {
 	return Point{X: cosLat * cosLon, Y: cosLat * sinLon, Z: sinLat}
 }
 
-// Km is the same distance as the function Km, within a metre. It measures the straight line through the Earth and bends it
-// back to the surface. It is 0 when either point is nowhere.
+// Km is the same distance as the function Km, within a metre: the angle between the two vectors, from their inner product. It
+// is 0 when either point is nowhere.
 func (p Point) Km(q Point) float64 {
 	if p == (Point{}) || q == (Point{}) {
 		return 0
 	}
-	dx, dy, dz := p.X-q.X, p.Y-q.Y, p.Z-q.Z
-	chord := math.Sqrt(dx*dx + dy*dy + dz*dz)
-	if chord < 1e-3 { // within 6 km the Earth is flat to a millimetre
-		return earthKm * chord
-	}
-	return 2 * earthKm * arcsine(min(chord/2, 1))
+	return earthKm * arccosine(p.X*q.X+p.Y*q.Y+p.Z*q.Z)
 }
 
-// arcsine is math.Asin for 0 ≤ x ≤ 1 in a quarter of the time, off by at most 2e-8 radians, which is 0.3 m on the ground
-// (Hastings' polynomial, Abramowitz and Stegun, Handbook of Mathematical Functions, 4.4.46).
-func arcsine(x float64) float64 {
+// arccosine is math.Acos in a fraction of the time, off by at most 2e-8 radians, which is 0.2 m on the ground (Hastings'
+// polynomial, Abramowitz and Stegun, Handbook of Mathematical Functions, 4.4.46). It takes what rounding leaves beyond ±1 for ±1.
+func arccosine(x float64) float64 {
+	a := min(math.Abs(x), 1)
 	p := -0.0012624911
-	p = p*x + 0.0066700901
-	p = p*x - 0.0170881256
-	p = p*x + 0.0308918810
-	p = p*x - 0.0501743046
-	p = p*x + 0.0889789874
-	p = p*x - 0.2145988016
-	p = p*x + 1.5707963050
-	return max(0, math.Pi/2-math.Sqrt(1-x)*p)
+	p = p*a + 0.0066700901
+	p = p*a - 0.0170881256
+	p = p*a + 0.0308918810
+	p = p*a - 0.0501743046
+	p = p*a + 0.0889789874
+	p = p*a - 0.2145988016
+	p = p*a + 1.5707963050
+	angle := math.Sqrt(1-a) * p
+	if x < 0 {
+		return math.Pi - angle
+	}
+	return angle
 }

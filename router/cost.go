@@ -47,9 +47,9 @@ type pricer struct {
 	placed    bool      // the client is somewhere
 	point     geo.Point // and that is here
 	byPath    bool      // a measured round trip beats the distance
-	region    int       // the region that priorMs is for
-	priorMs   float64
-	typicalMs float64 // 0: not asked for yet
+	region    int       // the region that priorMs is for; -1: none yet
+	priorMs   float64   // its distance, in time
+	typicalMs float64   // 0: not asked for yet
 }
 
 func (s *Snapshot) pricer(q *Query, pool []int, load []Load) pricer {
@@ -63,24 +63,25 @@ func (s *Snapshot) pricer(q *Query, pool []int, load []Load) pricer {
 
 // price returns the terms of the endpoint at a position, all but its tier.
 func (p *pricer) price(at int) Candidate {
-	e := &p.snapshot.Table.Endpoints[at]
-	c := Candidate{Position: at, Endpoint: e.ID, Region: e.Region}
-	c.NetMs, c.ServeMs, c.Load, c.WarmMs, c.BiasMs = p.terms(at)
+	e, slot, load := &p.snapshot.Table.Endpoints[at], &p.snapshot.slots[at], &p.load[at]
+	c := Candidate{Position: at, Endpoint: e.ID, Region: e.Region, BiasMs: slot.biasMs}
+	c.NetMs = p.net(slot, load)
+	c.ServeMs, c.Load = p.server(slot, load)
 	c.CostMs = cost(c.NetMs, c.ServeMs, c.Load, c.WarmMs, c.BiasMs)
 	return c
 }
 
-// costMs is the price alone.
-func (p *pricer) costMs(at int) float64 { return cost(p.terms(at)) }
-
-func (p *pricer) terms(at int) (net, serve, u, warm, bias float64) {
-	slot, load := &p.snapshot.slots[at], &p.load[at]
-	serve = max(p.serve(load.ServeMs), load.CoolMs)
-	u = float64(load.InFlight+1) / slot.weight
-	if slot.capacity == 0 {
-		u = min(u, 1) // nobody said what full is
+// server returns the terms of the server itself: its time when idle, and its load.
+func (p *pricer) server(slot *slot, load *Load) (serve, u float64) {
+	serve = p.serve(load.ServeMs)
+	if load.CoolMs > serve {
+		serve = load.CoolMs
 	}
-	return p.net(at), serve, u, 0, slot.biasMs
+	u = float64(load.InFlight+1) * slot.share
+	if u > 1 && slot.capacity == 0 {
+		u = 1 // nobody said what full is
+	}
+	return serve, u
 }
 
 // serve is an endpoint's own time, or, while it has none, the median of those in
@@ -112,23 +113,30 @@ func cost(net, serve, u, warm, bias float64) float64 {
 // net is the network term. By client: the distance prior. By path: the router's
 // own round trip once it was measured, which is also the best guess for a client
 // whose place is unknown.
-func (p *pricer) net(at int) float64 {
+func (p *pricer) net(slot *slot, load *Load) float64 {
+	if slot.region == p.region {
+		return p.priorMs
+	}
+	return p.approach(slot.region, load)
+}
+
+func (p *pricer) netAt(at int) float64 { return p.net(&p.snapshot.slots[at], &p.load[at]) }
+
+// approach prices the way to an endpoint. The distance holds for those in the same
+// region that follow; a round trip is each endpoint's own.
+func (p *pricer) approach(region int, load *Load) (net float64) {
 	if p.byPath {
-		if measured := finite(p.load[at].PathMs, 0); measured > 0 {
+		if measured := finite(load.PathMs, 0); measured > 0 {
 			return measured
 		}
 	}
-	if region := p.snapshot.slots[at].region; region != p.region {
-		p.approach(region)
-	}
-	return p.priorMs
-}
-
-func (p *pricer) approach(region int) {
-	p.region, p.priorMs = region, 0
 	if p.placed {
-		p.priorMs = netFloorMs + netPerKmMs*p.point.Km(p.snapshot.Table.points[region])
+		net = netFloorMs + netPerKmMs*p.point.Km(p.snapshot.Table.points[region])
 	}
+	if !p.byPath {
+		p.region, p.priorMs = region, net
+	}
+	return net
 }
 
 // finite returns x when it is a usable positive number, else the assumption, so

@@ -80,22 +80,30 @@ type contender struct {
 }
 
 // contenders prices every endpoint that no hard rule refuses and that stands in
-// no worse tier than another.
+// no worse tier than another. It asks the rules only about endpoints that have
+// something to ask about: most have not, and this is the loop that every request
+// goes through.
 func (s *Snapshot) contenders(key uint64, price *pricer, rules *hard, pool []int, of []contender) field {
 	lowest, eligible := tiers, 0
 	for _, at := range pool {
-		if rules.refuse(at) != "" {
+		slot, load := &s.slots[at], &price.load[at]
+		if (rules.strict || slot.drained) && rules.refuse(at) != "" {
 			continue
 		}
 		eligible++
-		tier := s.tier(at, &price.load[at], key)
+		tier := TierReady
+		if slot.health != Up || load.InFlight >= slot.limit || load.CoolMs > 0 || load.Withheld > 0 {
+			tier = s.tier(at, load, key)
+		}
 		if tier > lowest {
 			continue
 		}
 		if tier < lowest {
 			lowest, of = tier, of[:0]
 		}
-		of = append(of, contender{at, price.costMs(at)})
+		net := price.net(slot, load)
+		serve, u := price.server(slot, load)
+		of = append(of, contender{at, cost(net, serve, u, 0, slot.biasMs)})
 	}
 	return field{lowest, eligible, of}
 }
@@ -107,7 +115,7 @@ type hard struct {
 	ruled    bool    // a residency rule speaks of the client's country
 	allowed  Regions // where it may go then
 	price    *pricer
-	further  bool    // there is more to ask than residency and drains
+	strict   bool    // there is more to ask than drains
 	limited  bool    // the operator limits detours
 	mostMs   float64 // the furthest that the limit allows
 }
@@ -119,7 +127,7 @@ func (s *Snapshot) rules(q *Query, price *pricer, pool []int) hard {
 		h.limited = true
 		h.mostMs = h.nearest(pool) + ms(limit)
 	}
-	h.further = h.limited || len(h.tried) > 0
+	h.strict = h.ruled || h.limited || len(h.tried) > 0
 	return h
 }
 
@@ -129,7 +137,7 @@ func (h *hard) nearest(pool []int) float64 {
 	best := math.Inf(1)
 	for _, at := range pool {
 		if h.forbid(at) == "" {
-			best = min(best, h.price.net(at))
+			best = min(best, h.price.netAt(at))
 		}
 	}
 	return best
@@ -138,18 +146,13 @@ func (h *hard) nearest(pool []int) float64 {
 // refuse names the rule that keeps the query from the endpoint at a position, of
 // those that serve its model; "" when none does.
 func (h *hard) refuse(at int) Reason {
-	reason := h.forbid(at)
-	if reason == "" && h.further {
-		return h.refuseFurther(at)
+	if reason := h.forbid(at); reason != "" {
+		return reason
 	}
-	return reason
-}
-
-func (h *hard) refuseFurther(at int) Reason {
 	if slices.Contains(h.tried, h.snapshot.Table.Endpoints[at].ID) {
 		return ReasonTried
 	}
-	if h.limited && h.price.net(at) > h.mostMs {
+	if h.limited && h.price.netAt(at) > h.mostMs {
 		return ReasonDetour
 	}
 	return ""
@@ -173,7 +176,7 @@ func (s *Snapshot) tier(at int, load *Load, key uint64) Tier {
 		return TierDown
 	case slot.health != Up:
 		return TierDoubt
-	case slot.capacity > 0 && load.InFlight >= slot.capacity, load.CoolMs > 0:
+	case load.InFlight >= slot.limit, load.CoolMs > 0:
 		return TierFull
 	case load.Withheld > 0 && !admits(key, slot.hash, load.Withheld):
 		return TierFull

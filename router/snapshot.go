@@ -116,8 +116,11 @@ func (s *Snapshot) Measure(buf []Load, now time.Time) []Load {
 
 // withheld shrinks linearly from 90 % to nothing over the slow start.
 func withheld(recovered, now time.Time, slowStart time.Duration) float64 {
+	if recovered.IsZero() || slowStart <= 0 {
+		return 0
+	}
 	age := now.Sub(recovered)
-	if recovered.IsZero() || slowStart <= 0 || age >= slowStart {
+	if age >= slowStart {
 		return 0
 	}
 	return 0.9 * (1 - max(0, age.Seconds())/slowStart.Seconds())

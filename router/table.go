@@ -2,6 +2,7 @@ package router
 
 import (
 	"fmt"
+	"math"
 	"net/url"
 	"slices"
 	"time"
@@ -81,7 +82,9 @@ type Table struct {
 type slot struct {
 	region   int     // its position
 	capacity int     // 0: not declared
+	limit    int     // in flight, at which it is full
 	weight   float64 // capacity, or what is assumed of it
+	share    float64 // of it that one request takes
 	biasMs   float64 // its region's toll
 	hash     uint64  // of its ID, for the rendezvous
 	health   Health
@@ -129,7 +132,7 @@ func (t *Table) indexEndpoints() error {
 		t.position[e.ID] = at
 		region := t.region[e.Region]
 		t.slots = append(t.slots, slot{
-			region: region, capacity: e.Capacity, weight: weight(e.Capacity),
+			region: region, capacity: e.Capacity, limit: limit(e.Capacity), weight: weight(e.Capacity), share: 1 / weight(e.Capacity),
 			biasMs: ms(t.Regions[region].Bias), hash: Key(string(e.ID)),
 		})
 		t.even = t.even && t.slots[at].weight == t.slots[0].weight
@@ -142,6 +145,13 @@ func (t *Table) indexEndpoints() error {
 		t.indexModels(at, e.Models)
 	}
 	return nil
+}
+
+func limit(capacity int) int {
+	if capacity > 0 {
+		return capacity
+	}
+	return math.MaxInt
 }
 
 func weight(capacity int) float64 {
