@@ -17,9 +17,11 @@ tidy:
 	go mod tidy -diff
 
 # The tests hold what is generated, configs/schema.json and the geo database, to its source.
+# The stories with real processes run in real time, so they come last and alone.
 test:
 	@[ -n "$(RACE)" ] || echo "no C compiler: the tests run without the race detector"
-	go test $(RACE) -timeout 20m ./...
+	go test $(RACE) -timeout 20m $$(go list ./... | grep -v /internal/e2e)
+	go test $(RACE) -timeout 20m ./internal/e2e
 
 # The geo database needs a download of 64 MB by npm.
 generate:
