@@ -66,15 +66,14 @@ func (w *wire) probe(ctx context.Context, endpoint *url.URL, policy Policy) Resu
 	var t timing
 	answer, err := w.transport.RoundTrip(ask(t.trace(ctx), endpoint, policy.Path))
 	if err == nil {
-		_, err = io.CopyN(io.Discard, answer.Body, answerLimit)
-		answer.Body.Close()
+		err = readThrough(answer.Body)
 	}
 	result := t.result()
 	if answer != nil {
 		result.Status = answer.StatusCode
 	}
 	switch {
-	case err != nil && err != io.EOF:
+	case err != nil:
 		result.Kind, result.Cause = describe(err)
 		if result.Kind == KindTimeout {
 			result.Cause = fmt.Sprintf("timed out after %s: %s", policy.timeout(), t.missing())
@@ -85,6 +84,15 @@ func (w *wire) probe(ctx context.Context, endpoint *url.URL, policy Policy) Resu
 	}
 	result.At = time.Now()
 	return result
+}
+
+// readThrough reads an answer to its end, or as much of it as is wanted.
+func readThrough(body io.ReadCloser) error {
+	defer body.Close()
+	if _, err := io.CopyN(io.Discard, body, answerLimit); err != io.EOF {
+		return err
+	}
+	return nil
 }
 
 // ask builds the request of a probe: the path below the endpoint's own prefix.

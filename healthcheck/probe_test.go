@@ -52,6 +52,7 @@ func TestAProbeSaysWhatItFound(t *testing.T) {
 		"/moved/health":    func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/ok/health", http.StatusFound) },
 		"/huge/health":     func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, 4<<20)) },
 		"/reset/health":    func(w http.ResponseWriter, _ *http.Request) { reset(w) },
+		"/hangup/health":   func(w http.ResponseWriter, _ *http.Request) { hangUp(w) },
 		"/cut/health":      func(w http.ResponseWriter, _ *http.Request) { cut(w) },
 		"/garbage/health":  func(w http.ResponseWriter, _ *http.Request) { garbage(w) },
 		"/too-many/health": func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X", strings.Repeat("x", 1<<20)) },
@@ -71,6 +72,7 @@ func TestAProbeSaysWhatItFound(t *testing.T) {
 		{"/moved", 302, KindStatus, "answered 302, wants 200-299"},
 		{"/huge", 200, "", ""},
 		{"/reset", 0, KindReset, "connection reset"},
+		{"/hangup", 0, KindReset, "connection closed before the answer was complete"},
 		{"/cut", 200, KindReset, "connection closed before the answer was complete"},
 		{"/garbage", 0, KindOther, `net/http: HTTP/1.x transport connection broken: malformed HTTP response "\x1b[31mSSH-2.0"`},
 		{"/too-many", 0, KindOther, "net/http: HTTP/1.x transport connection broken: net/http: server response headers exceeded 65536 bytes; aborted"},
@@ -88,6 +90,12 @@ func TestAProbeSaysWhatItFound(t *testing.T) {
 func reset(w http.ResponseWriter) {
 	conn, _, _ := http.NewResponseController(w).Hijack()
 	conn.(*net.TCPConn).SetLinger(0)
+	conn.Close()
+}
+
+// hangUp closes in good order, without a word.
+func hangUp(w http.ResponseWriter) {
+	conn, _, _ := http.NewResponseController(w).Hijack()
 	conn.Close()
 }
 

@@ -166,7 +166,7 @@ func TestAnAddressThatMayNotBeDialledIsRefused(t *testing.T) {
 
 func TestTheWaitForAConnectionFollowsTheMeasuredPath(t *testing.T) {
 	for path, want := range map[time.Duration]time.Duration{
-		0: time.Second, time.Millisecond: 103 * time.Millisecond, 200 * time.Millisecond: 700 * time.Millisecond,
+		0: time.Second, time.Millisecond: 253 * time.Millisecond, 200 * time.Millisecond: 850 * time.Millisecond,
 	} {
 		if got := dialWait(path); got != want {
 			t.Errorf("path %v: wait %v, want %v", path, got, want)
