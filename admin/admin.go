@@ -55,6 +55,13 @@ type ConfigInfo struct {
 	Hash     string
 	LoadedAt time.Time
 	Text     []byte // YAML without secrets
+	Refused  *Refusal
+}
+
+// Refusal is why the newest configuration is not the one in use.
+type Refusal struct {
+	At  time.Time `json:"at"`
+	Why string    `json:"why"` // a line for each problem
 }
 
 // Attribution names whose data the router shows, with a link. The zero value

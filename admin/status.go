@@ -20,6 +20,7 @@ type Status struct {
 type ConfigStatus struct {
 	Hash     string     `json:"hash"`
 	LoadedAt *time.Time `json:"loaded_at"` // null: not loaded from anywhere
+	Refused  *Refusal   `json:"refused"`   // null: the newest configuration is the one in use
 }
 
 // RegionStatus is one region with its endpoints.
@@ -53,7 +54,7 @@ type EndpointStatus struct {
 func Describe(s *router.Snapshot, load []router.Load, version string, config ConfigInfo) Status {
 	status := Status{
 		Version: version,
-		Config:  ConfigStatus{Hash: config.Hash, LoadedAt: instant(config.LoadedAt)},
+		Config:  ConfigStatus{Hash: config.Hash, LoadedAt: instant(config.LoadedAt), Refused: config.Refused},
 		Regions: make([]RegionStatus, len(s.Table.Regions)),
 	}
 	for at, region := range s.Table.Regions {

@@ -99,6 +99,10 @@ function show(status, requests) {
     config.hash && `configuration ${config.hash.slice(0, 12)}`,
     config.loaded_at && `loaded ${ago(config.loaded_at, status.now)}`,
   ].filter(Boolean).join(" · ");
+  if (config.refused) {
+    $("trouble").textContent = `The newest configuration was refused ${ago(config.refused.at, status.now)}: ${config.refused.why}`;
+    $("trouble").hidden = false;
+  }
   $("totals").replaceChildren(...totals(regions));
   $("regions").replaceChildren(...regions.map((region) => regionCard(region, status.now)));
   const rows = requests.body.requests;

@@ -92,7 +92,7 @@ func (a *app) demo(ctx context.Context, listen, operators string) error {
 	}
 	servers.Go(func() {
 		if s.settled(ctx) {
-			tellDemo(out, regions, d)
+			tellDemo(out, regions, d, listen)
 		}
 	})
 	go a.listenToKeys(out, regions, quit) // ends with the input, or with the process
@@ -153,9 +153,12 @@ func free(address string) string {
 	return address
 }
 
-func tellDemo(out io.Writer, regions []*demoRegion, d *doors) {
+func tellDemo(out io.Writer, regions []*demoRegion, d *doors, wanted string) {
 	base := "http://" + d.clients.Addr().String()
 	fmt.Fprintf(out, "\nProxima is listening at %s; its dashboard is http://%s/\n", base, d.operators.Addr())
+	if wanted != d.clients.Addr().String() {
+		fmt.Fprintf(out, "(%s is in use or was left open, so it took another port.)\n", wanted)
+	}
 	fmt.Fprintln(out, "The three model servers behind it are SIMULATED: they make up text and their delays are invented.")
 	fmt.Fprintln(out, "\nBe a client somewhere; X-Proxima-Region in the answer says who answered:")
 	for _, r := range regions {

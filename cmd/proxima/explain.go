@@ -140,13 +140,16 @@ func (a *app) printReasons(x admin.Explanation) {
 		t := newTable("candidate", "region", "tier", "net ms", "serve ms", "load", "warm ms", "bias ms", "cost ms")
 		for _, c := range x.Candidates {
 			t.AppendRow([]any{
-				c.Endpoint, c.Region, c.Tier, number(c.NetMs), number(c.ServeMs), fmt.Sprintf("%.2f", c.Load),
+				mark(c, x.Chosen) + c.Endpoint, c.Region, c.Tier, number(c.NetMs), number(c.ServeMs), fmt.Sprintf("%.2f", c.Load),
 				number(c.WarmMs), number(c.BiasMs), number(c.CostMs),
 			})
 		}
 		fmt.Fprintln(a.stdout)
 		printTable(a.stdout, t)
 		fmt.Fprintln(a.stdout, "\ncost = net + serve·(1 + load³) − warm + bias")
+		if x.Chosen.Endpoint != x.Candidates[0].Endpoint {
+			fmt.Fprintln(a.stdout, "The cheapest was not chosen: within steering.slack of its cost the session or request decides, or the client's preferred region.")
+		}
 	}
 	if len(x.Rejected) > 0 {
 		t := newTable("rejected", "region", "reason")
@@ -156,6 +159,14 @@ func (a *app) printReasons(x admin.Explanation) {
 		fmt.Fprintln(a.stdout)
 		printTable(a.stdout, t)
 	}
+}
+
+// mark points at the chosen one.
+func mark(c admin.Candidate, chosen *admin.Choice) string {
+	if chosen != nil && c.Endpoint == chosen.Endpoint {
+		return "→ "
+	}
+	return "  "
 }
 
 func place(f admin.From) string {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"math"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -52,7 +53,7 @@ func logAccess(log *zap.Logger, r *router.Record) {
 		zap.Int("status", r.Status),
 		zap.Int64("bytes", r.Bytes),
 		zap.Bool("complete", r.Complete),
-		zap.Float64("elapsed_ms", milliseconds(r.Elapsed)),
+		zap.Float64("elapsed_ms", rounded(milliseconds(r.Elapsed))),
 		zap.Int("attempts", len(r.Attempts)),
 	}
 	if r.Problem != "" {
@@ -65,13 +66,16 @@ func logAccess(log *zap.Logger, r *router.Record) {
 			zap.String("region", string(last.Region)),
 			zap.String("endpoint", string(last.Endpoint)),
 			zap.Stringer("outcome", last.Outcome),
-			zap.Float64("ttfb_ms", milliseconds(last.FirstByte)),
-			zap.Float64("cost_ms", c.CostMs),
-			zap.Float64("net_ms", c.NetMs),
-			zap.Float64("serve_ms", c.ServeMs),
-			zap.Float64("load", c.Load),
+			zap.Float64("ttfb_ms", rounded(milliseconds(last.FirstByte))),
+			zap.Float64("cost_ms", rounded(c.CostMs)),
+			zap.Float64("net_ms", rounded(c.NetMs)),
+			zap.Float64("serve_ms", rounded(c.ServeMs)),
+			zap.Float64("load", rounded(c.Load)),
 			zap.Uint8("tier", uint8(c.Tier)),
 		)
 	}
 	line.Write(fields...)
 }
+
+// rounded keeps three decimals: microseconds, of a time in milliseconds.
+func rounded(x float64) float64 { return math.Round(x*1000) / 1000 }

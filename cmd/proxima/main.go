@@ -72,6 +72,9 @@ func run(ctx context.Context, args []string, env func(string) (string, bool), st
 	if text := err.Error(); text != "" {
 		fmt.Fprintln(stderr, "proxima:", text)
 	}
+	if errors.Is(err, admin.ErrUnreachable) {
+		fmt.Fprintln(stderr, "Is proxima serve running there? If its admin.listen is another address, say --server URL.")
+	}
 	return codeOf(err)
 }
 

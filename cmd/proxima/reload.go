@@ -58,7 +58,7 @@ func (s *service) reload(file string, force bool) (admin.Reload, error) {
 	}
 	change := configs.Difference(old.config, next)
 	if why, drastic := change.Drastic(); drastic && !force {
-		return admin.Reload{}, fmt.Errorf("%w: %s; the configuration in use stays", admin.ErrNeedsForce, why)
+		return admin.Reload{}, fmt.Errorf("%w: %s; POST /v1/reload?force=true applies it all the same", admin.ErrNeedsForce, why)
 	}
 	table, err := next.Table()
 	if err != nil {
@@ -80,11 +80,18 @@ func (s *service) reload(file string, force bool) (admin.Reload, error) {
 // report tells of a reload, once: in the log and in the metrics.
 func (s *service) report(why string, done admin.Reload, err error) {
 	s.metrics.Reloaded(err == nil, time.Now())
+	var refusal *admin.Refusal
+	if err != nil {
+		refusal = &admin.Refusal{At: time.Now(), Why: err.Error()}
+	}
+	mended := s.refused.Swap(refusal) != nil
 	switch {
 	case err != nil:
 		s.log.Error("configuration refused, the one in use stays", zap.String("because", why), zap.Error(err))
+	case !done.Changed && why == fileChanged && !mended:
+		s.log.Debug("the file is the one in use")
 	case !done.Changed:
-		s.log.Debug("configuration unchanged", zap.String("because", why))
+		s.log.Info("the file is the one in use", zap.String("because", why))
 	default:
 		s.log.Info(
 			"configuration reloaded",
@@ -128,6 +135,9 @@ func (s *service) watchSignal(ctx context.Context) {
 	}
 }
 
+// fileChanged is why a reload is wished for when nobody asked.
+const fileChanged = "file changed"
+
 // quiet is how long after a change the file is read: an editor writes in several
 // steps.
 const quiet = 200 * time.Millisecond
@@ -163,7 +173,7 @@ func (s *service) watchFile(ctx context.Context, file string) {
 			armed = false
 			if now := stampOf(file); now != seen {
 				seen = now
-				s.wishReload(ctx, "file changed")
+				s.wishReload(ctx, fileChanged)
 			}
 		}
 	}

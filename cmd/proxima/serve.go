@@ -73,6 +73,7 @@ func (a *app) serve(ctx context.Context, file, state string, notice time.Duratio
 	s.admin.Reload = s.askReload
 	if refused != nil {
 		s.report("start", admin.Reload{}, refused)
+		log.Warn("started on a configuration that served well before", zap.String("hash", start.config.Hash), zap.String("state", state))
 	}
 	doors, err := s.open(start.config)
 	if err != nil {
@@ -144,7 +145,7 @@ func (s *service) run(ctx context.Context, file string, d *doors, notice time.Du
 
 	s.log.Info(
 		"listening", zap.String("address", d.clients.Addr().String()), zap.String("admin", d.operators.Addr().String()),
-		zap.Int("endpoints", len(s.live.Snapshot().Table.Endpoints)), zap.String("config", file),
+		zap.Int("endpoints", len(s.live.Snapshot().Table.Endpoints)), zap.String("hash", s.inUse.Load().config.Hash),
 	)
 	_, _ = daemon.SdNotify(false, daemon.SdNotifyReady) // not under systemd: nobody listens
 	var err error
@@ -154,7 +155,7 @@ func (s *service) run(ctx context.Context, file string, d *doors, notice time.Du
 		s.log.Error("listener failed", zap.Error(err))
 	}
 	if cut := s.stop(clients, notice); cut && err == nil {
-		err = &exit{exitPartly, errors.New("stopped before every stream had ended; the rest were cut")}
+		err = &exit{exitPartly, errors.New("stopped before every request had ended; the rest were cut: failover.drain_timeout says how long they may take")}
 	}
 	stopBackground()
 	tasks.Wait()

@@ -39,6 +39,7 @@ type service struct {
 	good good
 
 	inUse    atomic.Pointer[generation] // changed by the reload goroutine alone
+	refused  atomic.Pointer[admin.Refusal]
 	reloads  chan reloading
 	stopping atomic.Bool
 
@@ -104,7 +105,7 @@ func newService(d document, env func(string) (string, bool), log *zap.Logger, le
 func (s *service) joinPlaces() {
 	s.places.swapped = func(db *mmdb.DB) {
 		s.metrics.GeoLoaded(db.Built())
-		s.log.Info("geo database in use", zap.String("name", db.Name()), zap.String("type", db.Type()), zap.Time("built", db.Built()))
+		s.log.Info("geo database in use", zap.String("name", db.Name()), zap.String("type", db.Type()), zap.String("built", db.Built().Format(time.DateOnly)))
 	}
 	s.places.refused = func(err error) {
 		s.metrics.GeoRefused()
@@ -218,7 +219,7 @@ func (s *service) configInfo() admin.ConfigInfo {
 	if err != nil {
 		text = []byte("# the configuration cannot be shown: " + err.Error() + "\n")
 	}
-	return admin.ConfigInfo{Hash: g.config.Hash, LoadedAt: g.loadedAt, Text: text}
+	return admin.ConfigInfo{Hash: g.config.Hash, LoadedAt: g.loadedAt, Text: text, Refused: s.refused.Load()}
 }
 
 // ready says whether clients may be sent here. A router whose endpoints are all
@@ -230,12 +231,13 @@ func (s *service) ready() error {
 	case !s.monitor.Settled():
 		return errors.New("starting: not every endpoint has been probed yet")
 	}
-	for _, status := range s.live.Snapshot().Status {
-		if status.Health == router.Up || status.Health == router.Suspect {
+	snapshot := s.live.Snapshot()
+	for at, status := range snapshot.Status {
+		if !snapshot.IsDrained(at) && (status.Health == router.Up || status.Health == router.Suspect) {
 			return nil
 		}
 	}
-	return errors.New("no endpoint is up")
+	return errors.New("no endpoint is up and not drained")
 }
 
 func (s *service) panicked(where string, value any, stack []byte) {

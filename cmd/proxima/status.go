@@ -45,6 +45,9 @@ func (a *app) printStatus(s admin.Status, now time.Time) {
 		hash = hash[:12]
 	}
 	fmt.Fprintf(a.stdout, "proxima %s, configuration %s, loaded %s ago\n\n", s.Version, hash, since(s.Config.LoadedAt, now))
+	if r := s.Config.Refused; r != nil {
+		fmt.Fprintf(a.stdout, "The newest configuration was refused %s ago:\n%s\n\n", since(&r.At, now), r.Why)
+	}
 	t := newTable("region", "endpoint", "health", "for", "in flight", "serve ms", "probe ms", "why")
 	for _, region := range s.Regions {
 		name := region.ID
@@ -56,7 +59,7 @@ func (a *app) printStatus(s admin.Status, now time.Time) {
 		}
 		for _, e := range region.Endpoints {
 			t.AppendRow([]any{
-				name, e.ID, a.health(e), since(e.Since, now), inFlight(e), number(e.ServeMs), number(e.LatencyMs), e.Cause,
+				name, e.ID, a.health(e), since(e.Since, now), inFlight(e), measured(e.ServeMs), measured(e.LatencyMs), e.Cause,
 			})
 			name = ""
 		}
@@ -81,6 +84,14 @@ func (a *app) health(e admin.EndpointStatus) string {
 		return text.FgRed.Sprint(name)
 	}
 	return text.FgYellow.Sprint(name)
+}
+
+// measured shows a time that is 0 when it is not known yet.
+func measured(ms float64) string {
+	if ms == 0 {
+		return "–"
+	}
+	return number(ms)
 }
 
 func inFlight(e admin.EndpointStatus) string {

@@ -41,6 +41,11 @@ func (a *app) validate(file string, out format) error {
 	if err != nil && !errors.As(err, &problems) {
 		return &exit{exitConfig, err}
 	}
+	if err == nil {
+		if _, err := openPlaces(config); err != nil { // too much work for configs to do on each reload
+			return &exit{exitConfig, err}
+		}
+	}
 	if out == "json" {
 		if err := writeJSON(a.stdout, validity{len(problems) == 0, append(configs.Problems{}, problems...)}); err != nil {
 			return err
@@ -51,9 +56,9 @@ func (a *app) validate(file string, out format) error {
 		return nil
 	}
 	if err != nil {
-		return &exit{exitConfig, fmt.Errorf("%d problems in %s\n%w", len(problems), file, err)}
+		return &exit{exitConfig, fmt.Errorf("%s in %s\n%w", plural(len(problems), "problem"), file, err)}
 	}
-	fmt.Fprintf(a.stdout, "%s is valid: %d regions, %d endpoints\n", file, len(config.Regions), len(config.Endpoints))
+	fmt.Fprintf(a.stdout, "%s is valid: %s, %s\n", file, plural(len(config.Regions), "region"), plural(len(config.Endpoints), "endpoint"))
 	return nil
 }
 
