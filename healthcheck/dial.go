@@ -11,7 +11,7 @@ import (
 type deniedAddressError struct{ address netip.Addr }
 
 func (e *deniedAddressError) Error() string {
-	return fmt.Sprintf("address %s is not probed: link-local, multicast and cloud metadata addresses are no endpoints", e.address)
+	return fmt.Sprintf("address %s is not connected to: link-local, multicast and cloud metadata addresses are no endpoints", e.address)
 }
 
 // metadata are addresses outside the link-local range at which clouds hand out

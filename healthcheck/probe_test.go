@@ -352,7 +352,7 @@ func TestNoProbeReachesLinkLocalOrMetadataAddresses(t *testing.T) {
 		}
 	}
 	got := newTestProber(t, nil)(t.Context(), at(t, "http://169.254.169.254/latest"), patient())
-	want := "address 169.254.169.254 is not probed: link-local, multicast and cloud metadata addresses are no endpoints"
+	want := "address 169.254.169.254 is not connected to: link-local, multicast and cloud metadata addresses are no endpoints"
 	if got.Kind != KindOther || got.Cause != want {
 		t.Errorf("got %q %q", got.Kind, got.Cause)
 	}

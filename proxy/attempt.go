@@ -214,7 +214,7 @@ func (a *attempt) judge(response *http.Response, err error) {
 // teach lets the meter learn how soon the endpoint answers. Only inference says
 // something about that.
 func (a *attempt) teach(response *http.Response) {
-	if isInference(a.exchange.in.URL.Path) {
+	if r := a.exchange.in; r.Method == http.MethodPost && isInference(r.URL.Path) {
 		a.meter.Served(a.FirstByte, a.load, isStream(response.Header))
 	}
 }

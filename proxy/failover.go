@@ -44,7 +44,7 @@ func (f *Failover) RoundTrip(r *http.Request) (*http.Response, error) {
 		x.record.Decision = decision
 		return nil, unavailable(decision.Reason, x)
 	}
-	f.budget.request(x.record.Started, x.settings)
+	f.budget.request(time.Now(), x.settings)
 	for {
 		a := f.start(x, r, snapshot, decision)
 		response, err := a.do(r)

@@ -84,10 +84,10 @@ func (s *Snapshot) tierDetail(c Candidate, load *Load) string {
 		return status.Health.String()
 	case load.CoolMs > 0:
 		return fmt.Sprintf("cooling down: it asked to be left alone for another %.1f s", load.CoolMs/1000)
-	case load.Withheld > 0:
-		return fmt.Sprintf("recovering: %.0f %% of the traffic is still withheld", load.Withheld*100)
+	case load.InFlight >= s.slots[c.Position].limit:
+		return fmt.Sprintf("full: %d of %d in flight", load.InFlight, e.Capacity)
 	}
-	return fmt.Sprintf("full: %d of %d in flight", load.InFlight, e.Capacity)
+	return fmt.Sprintf("recovering: %.0f %% of the traffic is still withheld", load.Withheld*100)
 }
 
 func list(models []Model) string {

@@ -325,19 +325,17 @@ func TestWorseNeverWins(t *testing.T) {
 		at := rapid.IntRange(0, len(s.load)-1).Draw(t, "worse")
 		worse := slices.Clone(s.load)
 		worse[at].InFlight += rapid.IntRange(1, 50).Draw(t, "more")
-		if serve := worse[at].ServeMs; serve > 0 && serve < 1e6 {
+		// Slower only where all are measured: the others are taken for typical, and
+		// what is typical would change with it.
+		unknown := func(l Load) bool { return !usable(l.ServeMs) }
+		if !slices.ContainsFunc(s.load, unknown) && worse[at].ServeMs < 1e6 {
 			worse[at].ServeMs *= 1 + rapid.Float64Range(0, 5).Draw(t, "slower")
 		}
 		after := s.snapshot.Decide(s.query, worse)
 		if !before.Found() || before.Chosen.Position == at || after.Chosen.Position != at {
 			return
 		}
-		// It may win only by the rendezvous, from a band that its own worsening moved.
-		cheapest := math.Inf(1)
-		for _, c := range s.snapshot.Explain(s.query, worse).Candidates {
-			cheapest = min(cheapest, c.CostMs)
-		}
-		t.Fatalf("endpoint %d got worse and won: cost %v, cheapest %v", at, after.Chosen.CostMs, cheapest)
+		t.Fatalf("endpoint %d got worse and won at %v", at, after.Chosen.CostMs)
 	})
 }
 

@@ -18,8 +18,8 @@ type (
 // has no endpoint at all. The empty Reason means that no rule did.
 type Reason string
 
-// The hard rules, in the order in which they are applied, then the two soft ones
-// that only the deciding tier and the costs can tell.
+// The hard rules, in the order in which they are applied, then the soft one, which
+// only the deciding tier can tell.
 const (
 	ReasonModel     Reason = "model"     // the endpoint does not serve the model
 	ReasonResidency Reason = "residency" // the client's country may not be served there

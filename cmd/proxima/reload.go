@@ -108,8 +108,12 @@ func (s *service) askReload(ctx context.Context, force bool) (admin.Reload, erro
 	case <-ctx.Done():
 		return admin.Reload{}, ctx.Err()
 	}
-	result := <-done
-	return result.Reload, result.err
+	select {
+	case result := <-done:
+		return result.Reload, result.err
+	case <-ctx.Done():
+		return admin.Reload{}, ctx.Err()
+	}
 }
 
 // wishReload hands a wish to the reload goroutine, unless the router stops first.
@@ -158,17 +162,21 @@ func (s *service) watchFile(ctx context.Context, file string) {
 	due := time.NewTimer(quiet) // the file may have changed since the start
 	defer due.Stop()
 	armed := true
+	look := func() {
+		if !armed {
+			armed = true
+			due.Reset(quiet)
+		}
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-watcher.Events: // any in the folder: a link may point elsewhere now
-			if !armed {
-				armed = true
-				due.Reset(quiet)
-			}
+			look()
 		case err := <-watcher.Errors:
 			s.log.Warn("watching the configuration file", zap.Error(err))
+			look() // events were lost
 		case <-due.C:
 			armed = false
 			if now := stampOf(file); now != seen {

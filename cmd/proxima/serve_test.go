@@ -168,8 +168,12 @@ func TestThreeGoodConfigurationsAreKept(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	newest := []byte(oneRegion("http://127.0.0.1:1004"))
+	if err := g.remember(newest, noon.Add(time.Hour)); err != nil { // as after another start
+		t.Fatal(err)
+	}
 	names, err := g.list()
-	if err != nil || len(names) != 3 {
+	if err != nil || len(names) != 3 || strings.Contains(names[0], fmt.Sprint(noon.Add(time.Hour).UnixNano())) {
 		t.Fatalf("kept %v: %v", names, err)
 	}
 	if err := os.WriteFile(filepath.Join(g.dir, names[0]), []byte("torn"), 0o600); err != nil {
