@@ -11,6 +11,7 @@ package proxy
 import (
 	"net/http"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"proxima/geo"
@@ -28,7 +29,13 @@ type Handler struct {
 	Streams  func(more int)                 // a stream of tokens was opened, +1, or has ended, -1
 	Panicked func(recovered any, at []byte) // a bug was met and contained: what, and the stack
 	Instance string                         // names this router in CDN-Loop, unique in a fleet
+
+	underWay atomic.Int64
 }
+
+// UnderWay is how many requests are being served, upgraded connections included,
+// which http.Server.Shutdown does not wait for.
+func (h *Handler) UnderWay() int { return int(h.underWay.Load()) }
 
 // Settings is what the configuration says about carrying requests.
 type Settings struct {
@@ -44,6 +51,8 @@ type Settings struct {
 
 // ServeHTTP is the life of a request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.underWay.Add(1)
+	defer h.underWay.Add(-1)
 	x := h.begin(w, r)
 	defer h.conclude(x)
 

@@ -21,14 +21,17 @@ func (x *exchange) ask() error {
 	if err := x.body.keep(x.in, from, x.settings.ReplayLimit); err != nil {
 		return x.bodyProblem(err)
 	}
-	told := x.in.Header.Get("X-Proxima-Model")
-	if told == "" {
-		told = modelOfPath(x.in.URL.Path)
+	matters := x.handler.Live.Snapshot().Table.ModelsMatter()
+	told, ofPath := x.in.Header.Get("X-Proxima-Model"), modelOfPath(x.in.URL.Path)
+	switch {
+	case told == "":
+		told = ofPath
+	case ofPath != "" && ofPath != told && matters:
+		return problemConflict(told, ofPath)
 	}
 	if len(told) > maxModel {
 		return problemModelName
 	}
-	matters := x.handler.Live.Snapshot().Table.ModelsMatter()
 	found, err := x.modelOfBody(matters)
 	switch {
 	case err != nil && matters:

@@ -46,6 +46,7 @@ func TestTheModelIsFound(t *testing.T) {
 		"nowhere":                         {chat, `{"prompt":"a"}`, "", "model_required"},
 		"nowhere, elsewhere":              {other, `{"prompt":"a"}`, "Content-Type: application/json", "model "},
 		"in header and body, differently": {chat, `{"model":"n"}`, "X-Proxima-Model: m", "model_conflict"},
+		"in header and path, differently": {"POST /v2/models/m/infer", `{}`, "X-Proxima-Model: n", "model_conflict"},
 		"in path and body, differently":   {"POST /v2/models/m/infer", `{"model":"n"}`, "", "model_conflict"},
 		"twice":                           {chat, `{"model":"m","model":"m"}`, "", "invalid_body"},
 		"twice, once escaped":             {chat, `{"model":"m","mode\u006c":"n"}`, "", "invalid_body"},

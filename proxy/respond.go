@@ -67,7 +67,7 @@ var (
 func problemConflict(told, found string) *Problem {
 	return &Problem{
 		Status: http.StatusBadRequest, Type: "invalid_request_error", Code: "model_conflict", Param: "model",
-		Message: fmt.Sprintf("The header or path asks for model %q and the body for %q. Name one.", told, found),
+		Message: fmt.Sprintf("The request asks for model %q and elsewhere for %q. Header, path and body must agree.", told, found),
 	}
 }
 

@@ -47,8 +47,8 @@ func logAccess(log *zap.Logger, r *router.Record) {
 		zap.String("id", r.ID),
 		zap.Stringer("client", r.Client),
 		zap.String("country", r.From.Country),
-		zap.String("method", r.Method),
-		zap.String("path", r.Path),
+		zap.String("method", clipped(r.Method)),
+		zap.String("path", clipped(r.Path)),
 		zap.String("model", string(r.Model)),
 		zap.Int("status", r.Status),
 		zap.Int64("bytes", r.Bytes),
@@ -76,6 +76,9 @@ func logAccess(log *zap.Logger, r *router.Record) {
 	}
 	line.Write(fields...)
 }
+
+// clipped bounds what a stranger chose.
+func clipped(text string) string { return text[:min(len(text), 256)] }
 
 // rounded keeps three decimals: microseconds, of a time in milliseconds.
 func rounded(x float64) float64 { return math.Round(x*1000) / 1000 }

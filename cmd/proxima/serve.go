@@ -125,15 +125,7 @@ func (s *service) run(ctx context.Context, file string, d *doors, notice time.Du
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBackground()
 	var tasks sync.WaitGroup
-	for _, task := range []func(context.Context){
-		func(ctx context.Context) { _ = s.monitor.Run(ctx) }, // fails only when run twice
-		s.places.Run,
-		s.settle,
-		func(ctx context.Context) { s.reloadLoop(ctx, file) },
-		func(ctx context.Context) { s.watchFile(ctx, file) },
-		s.watchSignal,
-		s.rememberGood,
-	} {
+	for _, task := range s.tasks(file) {
 		tasks.Go(func() { s.keepDoing(background, task) })
 	}
 	var active sync.WaitGroup
@@ -164,6 +156,25 @@ func (s *service) run(ctx context.Context, file string, d *doors, notice time.Du
 	active.Wait()
 	s.log.Info("stopped")
 	return err
+}
+
+// tasks are what goes on beside the requests, until the router stops.
+func (s *service) tasks(file string) []func(context.Context) {
+	tasks := []func(context.Context){
+		func(ctx context.Context) { _ = s.monitor.Run(ctx) }, // fails only when run twice
+		s.places.Run,
+		s.settle,
+	}
+	if file == "" {
+		return tasks // the demo has nothing to reload
+	}
+	return append(
+		tasks,
+		func(ctx context.Context) { s.reloadLoop(ctx, file) },
+		func(ctx context.Context) { s.watchFile(ctx, file) },
+		s.watchSignal,
+		s.rememberGood,
+	)
 }
 
 // keepDoing runs a task until ctx is done. A bug in one task harms no other: it
@@ -208,11 +219,21 @@ func (s *service) stop(clients *http.Server, notice time.Duration) (cut bool) {
 	limit := time.Duration(s.inUse.Load().config.Failover.DrainTimeout)
 	drain, cancel := context.WithTimeout(again, limit)
 	defer cancel()
-	if err := clients.Shutdown(drain); err != nil {
-		clients.Close()
-		return true
+	err := clients.Shutdown(drain)
+	cut = err != nil || !s.idle(drain)
+	clients.Close()
+	afterwards, enough := context.WithTimeout(context.Background(), time.Second)
+	defer enough()
+	s.idle(afterwards) // what was cut still says so in the log
+	return cut
+}
+
+// idle waits until no request is under way; false: ctx was done first.
+func (s *service) idle(ctx context.Context) bool {
+	for s.proxy.UnderWay() > 0 && ctx.Err() == nil {
+		wait(ctx, 5*time.Millisecond)
 	}
-	return false
+	return s.proxy.UnderWay() == 0
 }
 
 func wait(ctx context.Context, d time.Duration) {

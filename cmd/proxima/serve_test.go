@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -314,5 +315,36 @@ func (r *running) eventually(what string, is func() bool) {
 		if time.Now().After(deadline) {
 			r.t.Fatalf("waited in vain until %s:\n%s", what, r.log)
 		}
+	}
+}
+
+func TestAnUpgradedConnectionThatOutlivesTheDrainIsCutAndSaid(t *testing.T) {
+	echo := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/health" {
+			return
+		}
+		w.Header().Set("Connection", "Upgrade")
+		w.Header().Set("Upgrade", "echo")
+		w.WriteHeader(http.StatusSwitchingProtocols)
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err == nil {
+			defer conn.Close()
+			_, _ = io.Copy(conn, conn)
+		}
+	}))
+	defer echo.Close()
+	r := serve(t, oneRegion(echo.URL)+"failover: {drain_timeout: 100ms}\n")
+	conn, err := net.Dial("tcp", strings.TrimPrefix(r.address, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprint(conn, "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil || response.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("%v %v", response, err)
+	}
+	if code := r.stop(); code != exitPartly {
+		t.Errorf("exit code %d", code)
 	}
 }
