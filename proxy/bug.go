@@ -3,7 +3,6 @@ package proxy
 import (
 	"errors"
 	"net/http"
-	"runtime/debug"
 )
 
 // isBug tells a panic that nobody meant from the one that ends an answer on purpose.
@@ -11,5 +10,3 @@ func isBug(recovered any) bool {
 	err, is := recovered.(error)
 	return !is || !errors.Is(err, http.ErrAbortHandler)
 }
-
-func stack() []byte { return debug.Stack() }

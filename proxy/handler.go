@@ -11,6 +11,7 @@ package proxy
 import (
 	"net/http"
 	"net/netip"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -131,7 +132,7 @@ func (h *Handler) conclude(x *exchange) {
 	cut := recovered != nil && (x.committed || !isBug(recovered))
 	x.end()
 	if recovered != nil && isBug(recovered) {
-		h.Panicked(recovered, stack())
+		h.Panicked(recovered, debug.Stack())
 		if !x.committed {
 			x.respond(problemInternal)
 		}

@@ -59,7 +59,7 @@ func (s *Snapshot) Decide(q Query, load []Load) Decision {
 	var room [256]contender
 	field := s.contenders(q.Key, &price, &rules, pool, room[:0])
 	if field.eligible == 0 {
-		return Decision{Reason: s.nobody(&q, pool)}
+		return Decision{Reason: rules.nobody(pool)}
 	}
 	c := price.price(s.pick(&q, field))
 	c.Tier = field.tier
@@ -120,9 +120,17 @@ type hard struct {
 	mostMs   float64 // the furthest that the limit allows
 }
 
+// standing are the rules that hold for every request from a country: residency
+// and drains.
+func (s *Snapshot) standing(country string) hard {
+	h := hard{snapshot: s}
+	h.allowed, h.ruled = s.Table.residency(country)
+	return h
+}
+
 func (s *Snapshot) rules(q *Query, price *pricer, pool []int) hard {
-	h := hard{snapshot: s, tried: q.Tried, price: price}
-	h.allowed, h.ruled = s.Table.residency(q.From.Country)
+	h := s.standing(q.From.Country)
+	h.tried, h.price = q.Tried, price
 	if limit := s.Table.Steering.MaxDetour; limit > 0 {
 		h.limited = true
 		h.mostMs = h.nearest(pool) + ms(limit)
@@ -241,13 +249,12 @@ func (s *Snapshot) preferred(id RegionID, of []contender) []contender {
 
 // nobody says why no endpoint of the pool is eligible: the reason that would
 // remain if every softer one were lifted.
-func (s *Snapshot) nobody(q *Query, pool []int) Reason {
-	allowed, ruled := s.Table.residency(q.From.Country)
-	inReach := func(at int) bool { return !ruled || allowed.Has(s.slots[at].region) }
-	if ruled && !slices.ContainsFunc(pool, inReach) {
+func (h *hard) nobody(pool []int) Reason {
+	inReach := func(at int) bool { return h.forbid(at) != ReasonResidency }
+	if h.ruled && !slices.ContainsFunc(pool, inReach) {
 		return NoRegion
 	}
-	if len(q.Tried) > 0 {
+	if len(h.tried) > 0 {
 		return NoneLeft
 	}
 	return NoneAvailable

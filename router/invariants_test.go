@@ -162,6 +162,12 @@ func (s scene) drained(e Endpoint) bool {
 	return s.snapshot.Drained.Endpoints[e.ID] || s.snapshot.Drained.Regions[e.Region]
 }
 
+func (s scene) region(at int) Region {
+	t := s.snapshot.Table
+	position, _ := t.RegionPosition(t.Endpoints[at].Region)
+	return t.Regions[position]
+}
+
 func (s scene) net(at int) float64 {
 	path := s.load[at].PathMs
 	measured := path > 0 && path <= math.MaxFloat32
@@ -172,7 +178,7 @@ func (s scene) net(at int) float64 {
 	if !s.query.From.Placed {
 		return 0
 	}
-	return 10 + 15.7*s.query.From.Point().Km(s.snapshot.Table.RegionOf(at).Place.Point())/1000
+	return 10 + 15.7*s.query.From.Point().Km(s.region(at).Place.Point())/1000
 }
 
 func (s scene) cost(at int) float64 {
@@ -190,7 +196,7 @@ func (s scene) cost(at int) float64 {
 	if e.Capacity == 0 {
 		u = min(u, 1)
 	}
-	return s.net(at) + serve*(1+u*u*u) + ms(s.snapshot.Table.RegionOf(at).Bias)
+	return s.net(at) + serve*(1+u*u*u) + ms(s.region(at).Bias)
 }
 
 func usable(x float64) bool { return x > 0 && x <= math.MaxFloat32 }

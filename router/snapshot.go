@@ -79,11 +79,9 @@ func (s *Snapshot) Meter(at int) *Meter { return s.meters[at] }
 // allowed for a client from there.
 func (s *Snapshot) Healthy(from geo.Location) []int {
 	var healthy []int
-	allowed, ruled := s.Table.residency(from.Country)
+	rules := s.standing(from.Country)
 	for at := range s.Table.Endpoints {
-		slot := &s.slots[at]
-		in := !ruled || allowed.Has(slot.region)
-		if in && !slot.drained && slot.health == Up {
+		if rules.forbid(at) == "" && s.slots[at].health == Up {
 			healthy = append(healthy, at)
 		}
 	}

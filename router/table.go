@@ -236,9 +236,6 @@ func (t *Table) Position(id EndpointID) (int, bool) { at, ok := t.position[id]; 
 // RegionPosition returns where a region stands in Regions.
 func (t *Table) RegionPosition(id RegionID) (int, bool) { at, ok := t.region[id]; return at, ok }
 
-// RegionOf returns the region of the endpoint at a position.
-func (t *Table) RegionOf(at int) *Region { return &t.Regions[t.slots[at].region] }
-
 // residency returns where a client of a country may be served; ok is false when
 // no rule speaks of the country.
 func (t *Table) residency(country string) (in Regions, ok bool) {

@@ -60,7 +60,6 @@ func (a *app) demoCommand() *cobra.Command {
 
 func (a *app) demo(ctx context.Context, listen, operators string) error {
 	ctx, quit := context.WithCancel(ctx)
-	defer quit()
 	regions := demoRegions()
 	var servers sync.WaitGroup
 	defer servers.Wait()

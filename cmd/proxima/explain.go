@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -178,12 +177,4 @@ func place(f admin.From) string {
 		return fmt.Sprintf("%s, not placed (%s)", country, f.Source)
 	}
 	return fmt.Sprintf("%s %.1f, %.1f (%s)", country, *f.Lat, *f.Lon, f.Source)
-}
-
-// since says how long ago something was, in whole seconds or more.
-func since(t *time.Time, now time.Time) string {
-	if t == nil {
-		return ""
-	}
-	return now.Sub(*t).Truncate(time.Second).String()
 }

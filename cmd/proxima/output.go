@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
@@ -65,4 +66,14 @@ func (a *app) colourful(w io.Writer) bool {
 func isTerminal(w any) bool {
 	file, is := w.(*os.File)
 	return is && term.IsTerminal(int(file.Fd()))
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// plural counts things: 1 region, 2 regions.
+func plural(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }

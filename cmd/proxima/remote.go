@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"net/http"
 	"net/url"
 	"os"
@@ -47,14 +46,4 @@ func (r *remote) client(env func(string) (string, bool)) (*admin.Client, error) 
 		}
 	}
 	return &admin.Client{Base: base, Token: token, HTTP: &http.Client{Timeout: r.timeout}}, nil
-}
-
-func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
-
-// plural counts things: 1 region, 2 regions.
-func plural(n int, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	return fmt.Sprintf("%d %ss", n, thing)
 }

@@ -53,7 +53,7 @@ func (a *app) serve(ctx context.Context, file, state string, notice time.Duratio
 			return usage("--state: %w", err)
 		}
 	}
-	start, refused := a.readFile(file)
+	start, refused := readConfig(file, file, a.env)
 	if refused != nil && state == "" {
 		return &exit{exitConfig, refused}
 	}

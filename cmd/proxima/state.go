@@ -38,9 +38,6 @@ type document struct {
 	config *configs.Config
 }
 
-// readFile reads and checks a configuration file.
-func (a *app) readFile(file string) (document, error) { return readConfig(file, file, a.env) }
-
 // readConfig reads the bytes of one file as if they stood in another, where
 // relative paths begin.
 func readConfig(from, as string, env func(string) (string, bool)) (document, error) {

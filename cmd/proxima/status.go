@@ -100,3 +100,11 @@ func inFlight(e admin.EndpointStatus) string {
 	}
 	return fmt.Sprintf("%d of %d", e.InFlight, e.Capacity)
 }
+
+// since says how long ago something was, in whole seconds or more.
+func since(t *time.Time, now time.Time) string {
+	if t == nil {
+		return ""
+	}
+	return now.Sub(*t).Truncate(time.Second).String()
+}
