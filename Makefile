@@ -2,7 +2,7 @@
 # detector, a C compiler.
 RACE := $(shell command -v $(firstword $(shell go env CC)) >/dev/null 2>&1 && echo -race)
 
-.PHONY: check format vet test tidy generate bench fuzz build
+.PHONY: check format vet test tidy generate bench fuzz build experiments
 
 check: format vet tidy test
 
@@ -29,6 +29,11 @@ generate:
 
 build:
 	go build ./cmd/proxima
+
+# Prints every table of docs/experiments.md anew, in about 20 minutes on two cores.
+experiments: build
+	PATH="$(CURDIR):$$PATH" awk -f docs/experiments.awk docs/experiments.md > experiments.out
+	mv experiments.out docs/experiments.md
 
 bench:
 	go test -run '^$$' -bench . -benchmem ./router ./proxy ./geo/... ./metrics ./healthcheck ./admin

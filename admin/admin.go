@@ -37,6 +37,9 @@ type Server struct {
 	Metrics http.Handler // answers scrapes
 	Recent  *Recent
 
+	Suspicion func() *SelfSuspicion // what speaks against this router's own network; nil: nobody looks
+	Compared  *Comparison           // with the other steering.by; nil: nobody compares
+
 	// Token lets in whoever sends it; see ParseToken. Empty: only this machine is
 	// let in, and nobody needs a token.
 	Token string
@@ -118,7 +121,14 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 
 func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
 	snapshot := s.Live.Snapshot()
-	answer(w, Describe(snapshot, snapshot.Measure(nil, s.now()), s.Version, s.Config()))
+	status := Describe(snapshot, snapshot.Measure(nil, s.now()), s.Version, s.Config())
+	if s.Suspicion != nil {
+		status.SelfSuspicion = s.Suspicion()
+	}
+	if s.Compared != nil {
+		status.Steering.Otherwise = s.Compared.with(snapshot.Table.Steering.By)
+	}
+	answer(w, status)
 }
 
 func (s *Server) config(w http.ResponseWriter, _ *http.Request) {

@@ -35,6 +35,63 @@ func TestStatusTellsAllThatIsBelieved(t *testing.T) {
 	golden(t, "status.json", s.get("/v1/status"))
 }
 
+func TestStatusTellsTheLearnedCapacityInWholeRequests(t *testing.T) {
+	s := newServer(t)
+	meter := s.Live.Snapshot().Meter(0)
+	for range 8 {
+		meter.Begin(noon, 0)
+	}
+	meter.Cool(noon, time.Second) // eight were too many, so it is 0.9 of that
+	var status Status
+	s.decode(s.get("/v1/status"), &status)
+	got, learned := status.Regions[0].Endpoints[0].LearnedCapacity, meter.Capacity()
+	if got == nil || *got != 7 || learned <= 7 {
+		t.Errorf("learned %v, told %v", learned, got)
+	}
+}
+
+func TestStatusTellsWhatTheRouterSuspectsAndWhatTheOtherSteeringWouldDo(t *testing.T) {
+	s := newServer(t)
+	s.Suspicion = func() *SelfSuspicion { return &SelfSuspicion{Since: noon, Detail: "5 of 6 endpoints fell silent"} }
+	s.Compared = &Comparison{}
+	there := func(region router.RegionID, costMs float64) router.Candidate {
+		return router.Candidate{Region: region, CostMs: costMs}
+	}
+	s.Compared.Add(router.Otherwise{By: router.ByPath, Found: true, Chosen: there("us-east1", 100), Ours: there("europe-west1", 130)})
+	s.Compared.Add(router.Otherwise{By: router.ByPath, Found: true, Chosen: there("us-east1", 100), Ours: there("us-east1", 110)})
+	s.Compared.Add(router.Otherwise{By: router.ByPath})
+	got := compact(s.get("/v1/status"))
+	for _, want := range []string{
+		`"self_suspicion":{"since":"2026-11-24T12:00:00Z","detail":"5 of 6 endpoints fell silent"}`,
+		`"steering":{"by":"client","otherwise":{"by":"path","sampled":2,"moved_ratio":0.5,"difference_ms":20}}`,
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %s in\n%s", want, got)
+		}
+	}
+}
+
+func TestAComparisonBeginsAnewWhenTheSettingChanges(t *testing.T) {
+	var c Comparison
+	compared := router.Otherwise{By: router.ByPath, Found: true, Ours: router.Candidate{CostMs: 50}}
+	c.Add(compared)
+	if got := c.with(router.ByPath); got != nil {
+		t.Errorf("the present setting is compared with itself: %+v", got)
+	}
+	compared.By, compared.Ours.CostMs = router.ByClient, 7
+	c.Add(compared)
+	if got := c.with(router.ByPath); got == nil || *got != (OtherSteering{By: "client", Sampled: 1, DifferenceMs: 7}) {
+		t.Errorf("got %+v", got)
+	}
+	for range 2000 { // what was true long ago is forgotten
+		compared.Ours.CostMs = 90
+		c.Add(compared)
+	}
+	if got := c.with(router.ByPath); got.DifferenceMs < 89.9 {
+		t.Errorf("got %+v", got)
+	}
+}
+
 func TestExplainTellsEveryTerm(t *testing.T) {
 	s := newServer(t)
 	golden(t, "explain.json", s.get("/v1/explain?client=203.0.113.7&model=llama"))
@@ -79,17 +136,55 @@ func TestExplainDecidesAsTheRouterDoes(t *testing.T) {
 	}
 }
 
+func TestExplainKnowsWhatWasLearnedOfTheClientAndOfTheSession(t *testing.T) {
+	s := newServer(t)
+	question := Question{Client: addr("203.0.113.7"), Model: "llama", Session: "alice"}
+	paris := s.Locate(question.Client)
+	ask := func(q Question) (x Explanation) {
+		s.decode(s.get("/v1/explain?"+q.values().Encode()), &x)
+		return x
+	}
+	before := ask(question)
+
+	europe, _ := s.Live.Snapshot().Table.RegionPosition("europe-west1")
+	for range 100 {
+		s.Live.Cells.Learn(question.Client, paris.Country, europe, 40)
+	}
+	eu := s.Live.Snapshot().Meter(2)
+	for at := range 100 { // 2 ms for each KB, and 50
+		kb := float64(10 + at%50)
+		eu.Served(router.Sample{At: noon, KB: kb, Elapsed: time.Duration(50+2*kb) * time.Millisecond, Streamed: true})
+	}
+	s.Live.Sent(question.Query(paris).Key, "eu-1", 20, noon)
+	after := ask(question)
+	was, is := find(t, before.Candidates, "eu-1"), find(t, after.Candidates, "eu-1")
+	if is.NetMs < was.NetMs+30 || was.WarmMs != 0 || is.WarmMs < 30 {
+		t.Errorf("before %+v\nafter %+v", was, is)
+	}
+	question.Session = ""
+	if other := find(t, ask(question).Candidates, "eu-1"); other.WarmMs != 0 || other.NetMs != is.NetMs {
+		t.Errorf("without a session %+v", other)
+	}
+}
+
 func TestAnybodyCanRecomputeACost(t *testing.T) {
 	s := newServer(t)
 	meter := s.Live.Snapshot().Meter(0)
-	meter.Served(4321*time.Millisecond, 0, true)
+	meter.Served(router.Sample{Elapsed: 4321 * time.Millisecond, Streamed: true})
+	for at := range 100 {
+		kb := float64(10 + at%50)
+		meter.Served(router.Sample{At: noon, KB: kb, Elapsed: time.Duration(50+2*kb) * time.Millisecond, Streamed: true})
+	}
 	for range 6 {
-		meter.Begin(noon)
+		meter.Begin(noon, 10)
 	}
 	var x Explanation
 	s.decode(s.get("/v1/explain?client=203.0.113.7&model=llama"), &x)
+	if c := find(t, x.Candidates, "us-east1/10.0.0.1:8000"); c.WaitMs < 100 || c.Load < 0.8 {
+		t.Errorf("it has hardly anything to recompute: %+v", c)
+	}
 	for _, c := range x.Candidates {
-		sum := c.NetMs + c.ServeMs*(1+c.Load*c.Load*c.Load) - c.WarmMs + c.BiasMs
+		sum := c.NetMs + c.ServeMs*(1+c.Load*c.Load*c.Load) + c.WaitMs - c.WarmMs + c.BiasMs
 		if off := sum - c.CostMs; off > 0.02 || off < -0.02 {
 			t.Errorf("%s: the terms give %v, cost_ms is %v", c.Endpoint, sum, c.CostMs)
 		}
@@ -338,7 +433,7 @@ func newServer(t *testing.T) *testServer {
 	live.SetStatus("us-2", router.Status{Health: router.Down, Since: noon.Add(-90 * time.Second), Cause: "connection refused"})
 	live.SetStatus("eu-1", router.Status{Health: router.Up, Latency: 8 * time.Millisecond, Since: noon.Add(-time.Hour)})
 	eu, _ := table.Position("eu-1")
-	live.Snapshot().Meter(eu).Begin(noon)
+	live.Snapshot().Meter(eu).Begin(noon, 0)
 	s := &testServer{t: t}
 	s.Server = &Server{
 		Live:    live,

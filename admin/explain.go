@@ -2,6 +2,7 @@ package admin
 
 import (
 	"fmt"
+	"math"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -20,6 +21,9 @@ type Explanation struct {
 	Chosen     *Choice     `json:"chosen"` // null: nobody may serve it, see Reason
 	Reason     string      `json:"reason"` // why nobody may; "" when somebody does
 	FailOpen   bool        `json:"fail_open"`
+	BandMs     *float64    `json:"band_ms"`    // what a candidate may cost for the key to decide; null: nobody may serve it
+	RunnerUp   *RunnerUp   `json:"runner_up"`  // null: nobody else may serve it
+	Otherwise  *Otherwise  `json:"otherwise"`  // null: nobody may serve it
 	Candidates []Candidate `json:"candidates"` // the deciding tier, cheapest first
 	Rejected   []Rejected  `json:"rejected"`   // all the others, in the order of the configuration
 }
@@ -41,6 +45,27 @@ type Choice struct {
 	CostMs   float64 `json:"cost_ms"`
 }
 
+// RunnerUp is where the request would go if the chosen endpoint were not there.
+type RunnerUp struct {
+	Choice
+	Tier   int    `json:"tier"`
+	Reason string `json:"reason"` // why it lost, in words
+}
+
+// Otherwise is the same question under the other setting of steering.by, with costs
+// by its idea of the network.
+type Otherwise struct {
+	By           string  `json:"by"`
+	Chosen       Choice  `json:"chosen"`        // what it would choose
+	Ours         Priced  `json:"ours"`          // what is chosen now
+	DifferenceMs float64 `json:"difference_ms"` // what ours costs more
+}
+
+// Priced is a cost alone.
+type Priced struct {
+	CostMs float64 `json:"cost_ms"`
+}
+
 // Candidate is an endpoint that competed.
 type Candidate struct {
 	Endpoint string `json:"endpoint"`
@@ -48,12 +73,13 @@ type Candidate struct {
 	Terms
 }
 
-// Terms are those of a cost: net + serve·(1+load³) − warm + bias.
+// Terms are those of a cost: net + serve·(1+load³) + wait − warm + bias.
 type Terms struct {
 	Tier    int     `json:"tier"` // 0 ready, 1 full, 2 in doubt, 3 down: the lowest with a candidate decides
 	NetMs   float64 `json:"net_ms"`
 	ServeMs float64 `json:"serve_ms"`
 	Load    float64 `json:"load"`
+	WaitMs  float64 `json:"wait_ms"` // prefill of the prompts that come before
 	WarmMs  float64 `json:"warm_ms"`
 	BiasMs  float64 `json:"bias_ms"`
 	CostMs  float64 `json:"cost_ms"`
@@ -78,9 +104,7 @@ func NewExplanation(client netip.Addr, q router.Query, x router.Explanation) Exp
 		Candidates: make([]Candidate, 0, len(x.Candidates)),
 		Rejected:   make([]Rejected, 0, len(x.Rejected)),
 	}
-	if c := x.Decision.Chosen; x.Decision.Found() {
-		shown.Chosen = &Choice{Endpoint: string(c.Endpoint), Region: string(c.Region), CostMs: round(c.CostMs)}
-	}
+	shown.choose(&x)
 	for _, c := range x.Candidates {
 		shown.Candidates = append(shown.Candidates, Candidate{string(c.Endpoint), string(c.Region), terms(&c)})
 	}
@@ -92,6 +116,28 @@ func NewExplanation(client netip.Addr, q router.Query, x router.Explanation) Exp
 		shown.Rejected = append(shown.Rejected, Rejected{string(r.Endpoint), string(r.Region), reason})
 	}
 	return shown
+}
+
+// choose renders what there is only when somebody may serve the request.
+func (shown *Explanation) choose(x *router.Explanation) {
+	if !x.Decision.Found() {
+		return
+	}
+	chosen, band := choice(&x.Decision.Chosen), round(x.BandMs)
+	shown.Chosen, shown.BandMs = &chosen, &band
+	if r := &x.RunnerUp; r.Found {
+		shown.RunnerUp = &RunnerUp{choice(&r.Candidate), int(r.Tier), r.Detail}
+	}
+	if o := &x.Otherwise; o.Found {
+		shown.Otherwise = &Otherwise{
+			By: o.By.String(), Chosen: choice(&o.Chosen), Ours: Priced{round(o.Ours.CostMs)},
+			DifferenceMs: round(o.Ours.CostMs - o.Chosen.CostMs),
+		}
+	}
+}
+
+func choice(c *router.Candidate) Choice {
+	return Choice{Endpoint: string(c.Endpoint), Region: string(c.Region), CostMs: round(c.CostMs)}
 }
 
 func from(client netip.Addr, q router.Query) From {
@@ -111,6 +157,7 @@ func terms(c *router.Candidate) Terms {
 		NetMs:   round(c.NetMs),
 		ServeMs: round(c.ServeMs),
 		Load:    decimals(c.Load, 1e6),
+		WaitMs:  round(c.WaitMs),
 		WarmMs:  round(c.WarmMs),
 		BiasMs:  round(c.BiasMs),
 		CostMs:  round(c.CostMs),
@@ -149,7 +196,17 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	query := question.Query(s.Locate(question.Client))
+	s.recall(&query, question.Client)
 	answer(w, NewExplanation(question.Client, query, supposed.Explain(query, load)))
+}
+
+// recall adds to a query what the router remembers of clients from there, and of the
+// session: a prompt that is at least as long as the session's last one was.
+func (s *Server) recall(q *router.Query, client netip.Addr) {
+	q.Learned = s.Live.Cells.Find(client, q.From.Country)
+	if q.Sticky {
+		q.Warm = s.Live.Warm(q.Key, math.Inf(1), s.now())
+	}
 }
 
 // Question is what /v1/explain is asked about.
@@ -162,10 +219,9 @@ type Question struct {
 }
 
 // Query is the question as the router understands it, from a client who is there.
-// Requests without a session spread over the endpoints whose costs are within the
-// slack; the question stands for one of them.
+// What the router has learned of such clients and of the session is not in it.
 func (q Question) Query(there geo.Location) router.Query {
-	return router.Query{From: there, Model: q.Model, Prefer: q.Prefer, Key: router.Key(q.Session)}
+	return router.Query{From: there, Model: q.Model, Prefer: q.Prefer, Key: router.SessionKey(q.Model, q.Session), Sticky: q.Session != ""}
 }
 
 // values writes the question as /v1/explain reads it.

@@ -11,9 +11,11 @@ import (
 // Status is the answer of /v1/status: what the router believes and measures of
 // every region and endpoint at one instant.
 type Status struct {
-	Version string         `json:"version"`
-	Config  ConfigStatus   `json:"config"`
-	Regions []RegionStatus `json:"regions"` // in the order of the configuration
+	Version       string         `json:"version"`
+	Config        ConfigStatus   `json:"config"`
+	SelfSuspicion *SelfSuspicion `json:"self_suspicion"` // null: there is none
+	Steering      SteeringStatus `json:"steering"`
+	Regions       []RegionStatus `json:"regions"` // in the order of the configuration
 }
 
 // ConfigStatus says which configuration is in use.
@@ -21,6 +23,19 @@ type ConfigStatus struct {
 	Hash     string     `json:"hash"`
 	LoadedAt *time.Time `json:"loaded_at"` // null: not loaded from anywhere
 	Refused  *Refusal   `json:"refused"`   // null: the newest configuration is the one in use
+}
+
+// SelfSuspicion says since when this router takes its own network, rather than so
+// many endpoints, for what fails, and why. Meanwhile failures change no health.
+type SelfSuspicion struct {
+	Since  time.Time `json:"since"`
+	Detail string    `json:"detail"`
+}
+
+// SteeringStatus says by whose distance requests are steered.
+type SteeringStatus struct {
+	By        string         `json:"by"`        // client or path
+	Otherwise *OtherSteering `json:"otherwise"` // null: no request was compared yet
 }
 
 // RegionStatus is one region with its endpoints.
@@ -45,7 +60,7 @@ type EndpointStatus struct {
 	LatencyMs       float64    `json:"latency_ms"`
 	InFlight        int        `json:"in_flight"`
 	Capacity        int        `json:"capacity"`         // 0: not declared
-	LearnedCapacity *int       `json:"learned_capacity"` // null: not learned
+	LearnedCapacity *int       `json:"learned_capacity"` // what it was seen to carry at once; null: not learned
 	ServeMs         float64    `json:"serve_ms"`         // expected time to first byte on the server alone
 	Drained         bool       `json:"drained"`          // itself or its region
 }
@@ -53,9 +68,10 @@ type EndpointStatus struct {
 // Describe tells a snapshot and the loads measured with it.
 func Describe(s *router.Snapshot, load []router.Load, version string, config ConfigInfo) Status {
 	status := Status{
-		Version: version,
-		Config:  ConfigStatus{Hash: config.Hash, LoadedAt: instant(config.LoadedAt), Refused: config.Refused},
-		Regions: make([]RegionStatus, len(s.Table.Regions)),
+		Version:  version,
+		Config:   ConfigStatus{Hash: config.Hash, LoadedAt: instant(config.LoadedAt), Refused: config.Refused},
+		Steering: SteeringStatus{By: s.Table.Steering.By.String()},
+		Regions:  make([]RegionStatus, len(s.Table.Regions)),
 	}
 	for at, region := range s.Table.Regions {
 		status.Regions[at] = RegionStatus{
@@ -78,18 +94,28 @@ func Describe(s *router.Snapshot, load []router.Load, version string, config Con
 func describeEndpoint(s *router.Snapshot, at int, load router.Load) EndpointStatus {
 	endpoint, believed := &s.Table.Endpoints[at], &s.Status[at]
 	return EndpointStatus{
-		ID:        string(endpoint.ID),
-		URL:       withoutUser(endpoint.URL),
-		Models:    texts(endpoint.Models),
-		Health:    believed.Health.String(),
-		Cause:     believed.Cause,
-		Since:     instant(believed.Since),
-		LatencyMs: milliseconds(believed.Latency),
-		InFlight:  load.InFlight,
-		Capacity:  endpoint.Capacity,
-		ServeMs:   round(load.ServeMs),
-		Drained:   s.IsDrained(at),
+		ID:              string(endpoint.ID),
+		URL:             withoutUser(endpoint.URL),
+		Models:          texts(endpoint.Models),
+		Health:          believed.Health.String(),
+		Cause:           believed.Cause,
+		Since:           instant(believed.Since),
+		LatencyMs:       milliseconds(believed.Latency),
+		InFlight:        load.InFlight,
+		Capacity:        endpoint.Capacity,
+		LearnedCapacity: whole(load.Capacity),
+		ServeMs:         round(load.ServeMs),
+		Drained:         s.IsDrained(at),
 	}
+}
+
+// whole is a capacity in whole requests; nil when there is none.
+func whole(capacity float64) *int {
+	if capacity <= 0 {
+		return nil
+	}
+	n := int(capacity)
+	return &n
 }
 
 func withoutUser(u *url.URL) string {

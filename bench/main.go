@@ -1,5 +1,5 @@
-// Bench sends a constant load to a router, or to a model server, and reports what
-// became of it:
+// Bench measures routers. It sends a constant load to a router, or to a model
+// server, and reports what became of it:
 //
 //	go run ./bench --url http://127.0.0.1:8080 --rate 200 --duration 10s
 //	go run ./bench --url http://127.0.0.1:8080 --rate 50 --duration 30s --stream --body-bytes 4096
@@ -15,6 +15,14 @@
 // The table says when each region gave its first and its last answer, which is
 // how a failover shows. Exit status: 0 when every request was answered completely,
 // 1 when one was not, 2 when the flags make no sense.
+//
+// With --suite it starts a world of simulated regions and several routers on this
+// machine, sends the same load to each in turn, and compares what clients felt:
+//
+//	go run ./bench --suite steering
+//	go run ./bench --suite steering --peers proxima,haproxy --seconds 20 -o json > rows.json
+//
+// suite.go runs a comparison, steering.go is one, peers/ starts the processes.
 package main
 
 import (
@@ -35,10 +43,18 @@ import (
 	"golang.org/x/term"
 
 	"proxima/bench/load"
+	"proxima/bench/peers"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	if was, err := peers.ModelServer(ctx); was {
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	watched := term.IsTerminal(int(os.Stderr.Fd()))
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr, watched)
 	stop()
@@ -46,6 +62,9 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer, watched bool) int {
+	if slices.ContainsFunc(args, asksForSuite) {
+		return compare(ctx, args, stdout, stderr, watched)
+	}
 	plan, write, err := parse(args, stderr)
 	if err != nil {
 		return 2
@@ -71,6 +90,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, watched b
 	return 0
 }
 
+// asksForSuite reports whether an argument is the flag --suite, which has flags of
+// its own beside it.
+func asksForSuite(arg string) bool {
+	name, _, _ := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+	return strings.HasPrefix(arg, "-") && name == "suite"
+}
+
 // parse reads the flags; whatever is wrong with them it has already said.
 func parse(args []string, stderr io.Writer) (load.Plan, func(io.Writer, load.Report) error, error) {
 	var plan load.Plan
@@ -90,6 +116,7 @@ func parse(args []string, stderr io.Writer) (load.Plan, func(io.Writer, load.Rep
 	stream := flags.Bool("stream", false, "stream the answers to chats")
 	clients := flags.String("forwarded-for", "", "client addresses for X-Forwarded-For, separated by commas")
 	output := flags.String("o", "table", "output: table or json")
+	flags.String("suite", "", "compare routers instead: "+known(suites())+"; with --suite NAME -h for its own flags")
 	if err := flags.Parse(args); err != nil {
 		return plan, nil, err
 	}

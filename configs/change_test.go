@@ -14,8 +14,8 @@ func TestADifferenceIsOneLineForTheLog(t *testing.T) {
 	for _, test := range []struct{ name, next, want, drastic string }{
 		{"same", "# a comment\n" + three + "health: {interval: 2000ms}\n", "nothing changed", ""},
 		{
-			"settings", three + "listen: :8081\nhealth: {interval: 1s, passive: {eject: 6s}}\nsteering: {residency: [{name: a, countries: [DE], regions: [europe-west1]}]}\n",
-			"settings changed: listen, health.interval, health.passive.eject, steering.residency; only a restart applies: listen", "",
+			"settings", three + "listen: :8081\nhealth: {interval: 1s, passive: {eject: 6s}}\nsteering: {shed: {batch: 2}, residency: [{name: a, countries: [DE], regions: [europe-west1]}]}\n",
+			"settings changed: listen, health.interval, health.passive.eject, steering.shed.batch, steering.residency; only a restart applies: listen", "",
 		},
 		{
 			"one region less", `version: 1

@@ -99,7 +99,7 @@ type Endpoint struct {
 	URL      URL     `yaml:"url" required:"true" doc:"where it answers: scheme, host, port and a path prefix if need be"`
 	Region   string  `yaml:"region" required:"true" doc:"the region in which it stands"`
 	Models   []Model `yaml:"models" limit:"1024" doc:"the models that it serves; none: every model"`
-	Capacity int     `yaml:"capacity" default:"0" range:"0..1000000" doc:"requests that it serves at once; 0: not declared, never called full"`
+	Capacity int     `yaml:"capacity" default:"0" range:"0..1000000" doc:"requests that it serves at once; 0: not declared, learned alone"`
 }
 
 // Health says when an endpoint counts as healthy. The defaults are those of
@@ -125,9 +125,18 @@ type Passive struct {
 // Steering says how an endpoint is chosen.
 type Steering struct {
 	By        string      `yaml:"by" default:"client" enum:"client,path" doc:"whose distance to a region counts: the client's, or the router's own measured path"`
-	Slack     Duration    `yaml:"slack" default:"10ms" range:"0s..10s" doc:"endpoints this close to the best cost share the traffic"`
+	Slack     Duration    `yaml:"slack" default:"10ms" range:"0s..10s" doc:"what a session or a prompt may cost more than the cheapest endpoint, to stay where its cache is; requests without either take the cheapest"`
 	MaxDetour Duration    `yaml:"max_detour" default:"0s" range:"0s..1m" doc:"the most network time beyond the nearest endpoint's; 0s: no limit"`
+	Shed      Shed        `yaml:"shed" doc:"when a request is turned away with status 429, while every endpoint that may serve it is full: the load of the least loaded of them, by the request's priority"`
 	Residency []Residency `yaml:"residency" limit:"256" doc:"rules that keep clients of some countries within some regions"`
+}
+
+// Shed says at which load requests of each priority are turned away. 1 is full: a
+// request and those that are there, over the capacity.
+type Shed struct {
+	Batch    float64 `yaml:"batch" default:"1" range:"0..100" doc:"of requests that X-Proxima-Priority calls batch; 1: as soon as all are full, 0: never"`
+	Standard float64 `yaml:"standard" default:"0" range:"0..100" doc:"of requests without a priority; 0: never, they wait at the endpoint"`
+	Critical float64 `yaml:"critical" default:"0" range:"0..100" doc:"of requests that it calls critical; 0: never"`
 }
 
 // Residency keeps the clients of some countries within some regions.

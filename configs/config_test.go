@@ -182,6 +182,7 @@ steering:
   by: path
   slack: 1ms
   max_detour: 80ms
+  shed: {batch: 0.5, standard: 3}
   residency: [{name: eu, countries: [DE, FR], regions: [lab-berlin]}]
 health: {slow_start: 3s}
 `)
@@ -207,8 +208,11 @@ health: {slow_start: 3s}
 	}; !slices.Equal(endpoints, want) {
 		t.Errorf("endpoints %q, want %q", endpoints, want)
 	}
+	var shed router.Steering
+	shed.Shed[router.Batch], shed.Shed[router.Standard] = 0.5, 3
 	want := router.Steering{
-		By: router.ByPath, Slack: 1e6, MaxDetour: 80e6, SlowStart: 3e9,
+		Shed: shed.Shed,
+		By:   router.ByPath, Slack: 1e6, MaxDetour: 80e6, SlowStart: 3e9,
 		Residency: []router.Residency{{Name: "eu", Countries: []string{"DE", "FR"}, Regions: []router.RegionID{"lab-berlin"}}},
 	}
 	if !reflect.DeepEqual(table.Steering, want) {

@@ -62,10 +62,14 @@ func (s *Steering) steering(slowStart time.Duration) router.Steering {
 			Regions:   each[router.RegionID](rule.Regions),
 		}
 	}
-	return router.Steering{
+	steering := router.Steering{
 		By: by, Slack: time.Duration(s.Slack), MaxDetour: time.Duration(s.MaxDetour),
 		SlowStart: slowStart, Residency: rules,
 	}
+	steering.Shed[router.Batch] = s.Shed.Batch
+	steering.Shed[router.Standard] = s.Shed.Standard
+	steering.Shed[router.Critical] = s.Shed.Critical
+	return steering
 }
 
 // each turns a list of texts of one type into a list of another.

@@ -42,6 +42,14 @@ func (p Point) Km(q Point) float64 {
 	return earthKm * arccosine(p.X*q.X+p.Y*q.Y+p.Z*q.Z)
 }
 
+// LeastKm is a distance between two places that Km is not below, but for a metre, without a root or a branch: arccos x is at
+// least (1−x)·π/2 where x is positive, for it is concave there, and π/2−x, its tangent, where it is not; each is the smaller
+// one on its side.
+func (p *Point) LeastKm(q *Point) float64 {
+	x := p.X*q.X + p.Y*q.Y + p.Z*q.Z
+	return earthKm * min(math.Pi/2-x, math.Pi/2*(1-x))
+}
+
 // arccosine is math.Acos in a fraction of the time, off by at most 2e-8 radians, which is 0.2 m on the ground (Hastings'
 // polynomial, Abramowitz and Stegun, Handbook of Mathematical Functions, 4.4.46). It takes what rounding leaves beyond ±1 for ±1.
 func arccosine(x float64) float64 {

@@ -24,8 +24,12 @@ var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 //	late     that probe times out
 //	200 404  a request is served with that status
 //	503      a request fails with that status
+//	old-200 old-503    so ends a request that was sent at noon
 //	refused late-request cut stalled busy abandoned cancelled    a request ends so
 //	+5s      time passes
+//	freeze   this router suspects its own network, of what happened in the last 7s too
+//	thaw     it does no more
+//	believe  it does no more, but believes the failures meanwhile
 //
 // A step without a time of its own takes a millisecond.
 type tale struct {
@@ -61,6 +65,10 @@ func (t *tale) happen(event string) {
 		t.Probed(Result{At: t.now, Cause: "timed out after 1s: no answer", Kind: KindTimeout})
 	case "flowing":
 		t.Alive(t.now)
+	case "freeze":
+		t.Freeze(t.now.Add(-7 * time.Second))
+	case "thaw", "believe":
+		t.Thaw(t.now, event == "believe")
 	default:
 		if after, ok := strings.CutPrefix(event, "+"); ok {
 			passed, err := time.ParseDuration(after)
@@ -71,8 +79,12 @@ func (t *tale) happen(event string) {
 			t.Tick(t.now)
 			return
 		}
-		a := requests[event]
+		kind, old := strings.CutPrefix(event, "old-")
+		a := requests[kind]
 		a.Started = t.now.Add(-time.Millisecond / 2)
+		if old {
+			a.Started = noon
+		}
 		t.Attempted(a, t.now, t.chance)
 	}
 }
@@ -101,6 +113,8 @@ func (t *tale) String() string {
 	}
 	return words
 }
+
+const onTrial = "ejected: ejection over; one request at a time may try it"
 
 func TestTheBeliefFollowsProbesAndRequests(t *testing.T) {
 	for _, c := range []struct{ name, story, want string }{
@@ -139,18 +153,49 @@ func TestTheBeliefFollowsProbesAndRequests(t *testing.T) {
 		{"nor part them", "ok 503 busy 503 cancelled 503", "ejected: 3 requests in a row failed: answered 503; left alone until 12:00:05 UTC"},
 		{"failures on their way do not add up", "ok 503 503 503 503 503 503", "ejected: 3 requests in a row failed: answered 503; left alone until 12:00:05 UTC"},
 
-		{"an ejection ends", "ok 503 503 503 ok +5s", "up (recovered 0s ago)"},
-		{"with the next event, too", "ok 503 503 503 +4990ms ok +1ms +1ms +1ms +1ms +1ms +1ms +1ms +1ms +1ms +1ms", "up (recovered 0s ago)"},
-		{"not before", "ok 503 503 503 ok +4900ms", "ejected: 3 requests in a row failed: answered 503; left alone until 12:00:05 UTC"},
-		{"a probe still owes an answer", "ok 503 503 503 fail +5s", "ejected: ejection over, 0 of 1 probes answered"},
-		{"and gives it", "ok 503 503 503 fail +5s ok", "up (recovered 0s ago)"},
-		{"or does not", "ok 503 503 503 fail +5s fail", "down: 2 probes in a row: connection refused"},
 		{"probes call an ejected endpoint down", "ok 503 503 503 fail fail", "down: 2 probes in a row: connection refused"},
 		{"requests do not eject what is down", "ok fail fail 503 503 503", "down: 2 probes in a row: connection refused"},
 		{"an untested endpoint can be ejected", "503 503 503", "ejected: 3 requests in a row failed: answered 503; left alone until 12:00:05 UTC"},
 
-		{"on trial one failure is enough", "ok 503 503 503 +5s 503", "ejected: a request failed: answered 503; left alone until 12:00:15 UTC (recovered 0s ago)"},
-		{"a trial ends with the slow start", "ok 503 503 503 +5s +15s 503", "up (recovered 15s ago)"},
+		{"an ejection ends in a trial", "ok 503 503 503 +5s", onTrial},
+		{"with the next event, too", "ok 503 503 503 +4990ms ok +1ms +1ms +1ms +1ms +1ms +1ms +1ms +1ms +1ms +1ms", onTrial},
+		{"not before", "ok 503 503 503 ok +4900ms", "ejected: 3 requests in a row failed: answered 503; left alone until 12:00:05 UTC"},
+		{"nor for a stream that flows", "ok 503 503 503 flowing flowing ok flowing", "ejected: 3 requests in a row failed: answered 503; left alone until 12:00:05 UTC"},
+		{"nor for a request that was on its way", "ok 503 503 503 200 old-200", "ejected: 3 requests in a row failed: answered 503; left alone until 12:00:05 UTC"},
+		{"a probe still owes an answer", "ok 503 503 503 fail +5s", "ejected: ejection over, 0 of 1 probes answered"},
+		{"and gives it", "ok 503 503 503 fail +5s ok", onTrial},
+		{"or a stream does", "ok 503 503 503 fail +5s flowing", onTrial},
+		{"or nobody", "ok 503 503 503 fail +5s fail", "down: 2 probes in a row: connection refused"},
+
+		{"a request of the trial that is served ends it", "ok 503 503 503 +5s 200", "up (recovered 0s ago)"},
+		{"one that the client asked wrongly, too", "ok 503 503 503 +5s 404", "up (recovered 0s ago)"},
+		{"one that fails ejects for twice as long", "ok 503 503 503 +5s 503", "ejected: a request failed: answered 503; left alone until 12:00:15 UTC"},
+		{"an older success decides nothing", "ok 503 503 503 +5s old-200 flowing", onTrial},
+		{"nor does an older failure", "ok 503 503 503 +5s old-503 old-503 old-503", onTrial},
+		{"nor what does not blame", "ok 503 503 503 +5s busy cancelled abandoned", onTrial},
+		{"a failed probe interrupts it", "ok 503 503 503 +5s fail", "ejected: ejection over, 0 of 1 probes answered"},
+		{"a good one begins it anew", "ok 503 503 503 +5s +10s fail ok +14s", onTrial},
+		{"without a request it waits for the slow start", "ok 503 503 503 +5s +14900ms", onTrial},
+		{"and then the probes are believed", "ok 503 503 503 +5s +15s", "up (recovered 0s ago)"},
+		{"just after it one failure is enough", "ok 503 503 503 +5s 200 +14s 503", "ejected: a request failed: answered 503; left alone until 12:00:29 UTC (recovered 14s ago)"},
+		{"also the end of the answer that ended it", "ok 503 503 503 +5s slow 200 cut", "ejected: a request failed: broke off in the midst of the answer; left alone until 12:00:15 UTC (recovered 0s ago)"},
+		{"later three are needed again", "ok 503 503 503 +5s 200 +15s 503 503", "up (recovered 15s ago)"},
+
+		{"frozen, failures change nothing", "ok freeze fail fail fail 503 503 503", "up: probe failed while this router suspects its own network: connection refused"},
+		{"and are forgotten", "ok freeze fail fail fail 503 503 503 thaw fail", "suspect: probe failed: connection refused"},
+		{"or believed at once", "ok freeze fail fail fail believe", "down: 2 probes in a row: connection refused"},
+		{"one is not two", "ok freeze fail believe", "suspect: probe failed: connection refused"},
+		{"a success meanwhile parts them", "ok freeze fail fail ok believe", "up"},
+		{"successes count", "ok fail fail +8s freeze ok ok", "up (recovered 0s ago)"},
+		{"who just went down never did", "ok fail fail freeze thaw", "up"},
+		{"but its failed probes are believed with the rest", "ok fail freeze fail believe", "down: 2 probes in a row: connection refused"},
+		{"who went down before is down", "ok fail fail +8s freeze", "down: 2 probes in a row: connection refused"},
+		{"who was just ejected never was", "ok 503 503 503 freeze thaw 503 503", "up"},
+		{"nor for longer the next time", "ok 503 503 503 freeze thaw 503 503 503", "ejected: 3 requests in a row failed: answered 503; left alone until 12:00:05 UTC"},
+		{"who just failed its trial is on trial", "ok 503 503 503 +5s 503 +10s 503 freeze", onTrial},
+		{"a frozen trial waits", "ok 503 503 503 +5s +8s freeze +60s", onTrial},
+		{"and owes an answer after failed ones", "ok 503 503 503 +5s +8s freeze fail +60s thaw", "ejected: ejection over, 0 of 1 probes answered"},
+		{"a served request ends it all the same", "ok 503 503 503 +5s +8s freeze 200", "up (recovered 0s ago)"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if got := tell(NewBelief(DefaultPolicy()), noon, c.story).String(); got != c.want {
@@ -163,8 +208,13 @@ func TestTheBeliefFollowsProbesAndRequests(t *testing.T) {
 func TestALateFailureFromBeforeTheReturnDoesNotCount(t *testing.T) {
 	s := tell(NewBelief(DefaultPolicy()), noon, "ok 503 503 503 +5s")
 	s.Attempted(router.Attempt{Outcome: router.Stalled, Started: noon}, s.now, 0.5)
+	if got := s.String(); got != onTrial {
+		t.Errorf("a request sent before the ejection ended the trial: %s", got)
+	}
+	s.happen("200")
+	s.Attempted(router.Attempt{Outcome: router.Stalled, Started: noon}, s.now, 0.5)
 	if s.Status().Health != router.Up {
-		t.Errorf("a request sent before the ejection ended it again: %s", s)
+		t.Errorf("a request sent before the ejection ejected again: %s", s)
 	}
 }
 
@@ -186,12 +236,12 @@ func TestEachEjectionIsTwiceAsLongAsTheOneBefore(t *testing.T) {
 }
 
 func TestEjectionsAreForgottenAfterLongGoodService(t *testing.T) {
-	twice := "steady 503 503 503 +5s 503 +10s "
+	twice := "steady 503 503 503 +5s 503 +10s 200 "
 	for _, c := range []struct{ story, want string }{
 		{twice + "+99s 503 503 503", "20s"},
 		{twice + "+101s 503 503 503", "5s"},
-		{"ok 503 503 503 +5s +59s 503 503 503", "10s"},
-		{"ok 503 503 503 +5s +61s 503 503 503", "5s"},
+		{"ok 503 503 503 +5s 200 +59s 503 503 503", "10s"},
+		{"ok 503 503 503 +5s 200 +61s 503 503 503", "5s"},
 	} {
 		s := tell(NewBelief(DefaultPolicy()), noon, c.story)
 		end, _ := s.Ends(s.now)
@@ -272,8 +322,11 @@ func flap(seed uint64, period time.Duration, requestsASecond int) (changes int) 
 		before := s.Status().Health
 		s.Tick(s.now)
 		well := s.now.Sub(begin)/period%2 == 0
-		if before == router.Up && chance.Float64() < float64(requestsASecond)*0.01 {
-			s.Attempted(requests[map[bool]string{true: "200", false: "refused"}[well]], s.now, s.chance)
+		asked := before == router.Up || s.Status().Trial
+		if asked && chance.Float64() < float64(requestsASecond)*0.01 {
+			a := requests[map[bool]string{true: "200", false: "refused"}[well]]
+			a.Started = s.now
+			s.Attempted(a, s.now, s.chance)
 		}
 		if !s.now.Before(probe) {
 			r := Result{At: s.now}
@@ -312,8 +365,20 @@ func TestASteppingClockNeitherEjectsNorHoldsFast(t *testing.T) {
 			s.now = s.now.AddDate(years, 0, 0)
 			s.happen("ok")
 			s.happen("+5s")
-			if s.Status().Health != router.Up {
+			if !s.Status().Trial {
 				t.Errorf("the ejection did not end: %s", s)
+			}
+		})
+		t.Run(fmt.Sprintf("on trial, %+d years", years), func(t *testing.T) {
+			s := tell(NewBelief(DefaultPolicy()), noon, "ok 503 503 503 +5s")
+			s.now = s.now.AddDate(years, 0, 0)
+			s.happen("ok")
+			if s.Status().Recovered.IsZero() != s.Status().Trial {
+				t.Errorf("neither on trial nor back: %s", s)
+			}
+			s.happen("200")
+			if s.Status().Health != router.Up {
+				t.Errorf("a request that was served did not end the trial: %s", s)
 			}
 		})
 		t.Run(fmt.Sprintf("down, %+d years", years), func(t *testing.T) {
@@ -331,9 +396,9 @@ func TestASteppingClockNeitherEjectsNorHoldsFast(t *testing.T) {
 }
 
 func TestTimesKeepTheirMonotonicReading(t *testing.T) {
-	s := tell(NewBelief(DefaultPolicy()), time.Now(), "ok 503 503 503 +5s +1s")
+	s := tell(NewBelief(DefaultPolicy()), time.Now(), "ok 503 503 503 +5s 200 +1s")
 	for name, at := range map[string]time.Time{
-		"Since": s.Status().Since, "Recovered": s.Status().Recovered, "Succeeded": s.Status().Succeeded, "ejected": s.ejected,
+		"Since": s.Status().Since, "Recovered": s.Status().Recovered, "Succeeded": s.Status().Succeeded, "ejected": s.ejected, "fresh": s.fresh,
 	} {
 		if !strings.Contains(at.String(), " m=") {
 			t.Errorf("%s lost its monotonic reading: %s", name, at)
@@ -360,6 +425,7 @@ func TestProbesComeFasterInDoubtAndSlowerWhenLongDown(t *testing.T) {
 		{DefaultPolicy(), "ok fail fail +301s", 10 * time.Second},
 		{DefaultPolicy(), "ok 503 503 503", 2 * time.Second},
 		{DefaultPolicy(), "ok 503 503 503 fail +5s", 500 * time.Millisecond},
+		{DefaultPolicy(), "ok 503 503 503 +5s", 2 * time.Second},
 		{quick, "", 100 * time.Millisecond},
 		{slow, "ok fail fail +61s", 30 * time.Second},
 		{slow, "ok fail fail +301s", 30 * time.Second},
@@ -442,4 +508,74 @@ func TestRandomEventsKeepTheRules(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Whatever happens, an ejected endpoint is not sent to before its time is over:
+// first the status is on trial, unless probes find it down and then well. The
+// trial ends well only by a request that was sent in it, or by its length.
+func TestAfterATripNothingIsSentUntilTheTrial(t *testing.T) {
+	events := []string{"ok", "fail", "slow", "late", "flowing", "old-200", "old-503", "200", "404", "503", "+10ms", "+1s", "+4s", "+20s", "freeze", "thaw", "believe"}
+	rapid.Check(t, func(t *rapid.T) {
+		s := tell(NewBelief(DefaultPolicy()), noon, "ok")
+		var began time.Time // of the trial
+		wasDown := false
+		for range rapid.IntRange(1, 120).Draw(t, "events") {
+			event := rapid.SampledFrom(events).Draw(t, "event")
+			before, trips := s.Status(), s.trips
+			s.happen(event)
+			after := s.Status()
+
+			wasDown = after.Health == router.Down || wasDown && s.trips == trips && before.Health != router.Up
+			restored := event == "freeze"
+			if after.Trial && !before.Trial && !restored {
+				began = s.now
+			}
+			if _, runs := s.Ends(s.now); after.Trial && (runs || after.Health != router.Ejected) {
+				t.Fatalf("on trial before its time, or at none: %s", s)
+			}
+			if before.Health != router.Ejected || after.Health != router.Up || restored || wasDown {
+				continue
+			}
+			served := event == "200" || event == "404"
+			if !before.Trial {
+				t.Fatalf("%s brought an ejected endpoint back without a trial", event)
+			}
+			if !served && s.now.Sub(began) < DefaultPolicy().SlowStart {
+				t.Fatalf("%s ended a trial after %s", event, s.now.Sub(began))
+			}
+			if !after.Recovered.Equal(s.now) {
+				t.Fatal("an end of a trial without a ramp")
+			}
+		}
+	})
+}
+
+// A client that leaves, or asks wrongly, never makes an endpoint worse.
+func TestClientsNeverTripAnEndpoint(t *testing.T) {
+	events := []string{"404", "cancelled", "abandoned", "busy", "200", "ok", "+100ms", "+3s"}
+	rapid.Check(t, func(t *rapid.T) {
+		s := tell(NewBelief(DefaultPolicy()), noon, "ok")
+		for range rapid.IntRange(1, 60).Draw(t, "events") {
+			event := rapid.SampledFrom(events).Draw(t, "event")
+			if s.happen(event); s.Status().Health != router.Up {
+				t.Fatalf("%s: %s", event, s)
+			}
+		}
+	})
+}
+
+// An endpoint that fails every trial is tried ever more rarely.
+func TestAnEndpointThatFailsItsTrialsIsTriedEverMoreRarely(t *testing.T) {
+	s := tell(NewBelief(DefaultPolicy()), noon, "ok 503 503 503")
+	trials := 0
+	for s.now.Sub(noon) < time.Hour {
+		if s.happen("ok"); s.Status().Trial {
+			trials++
+			s.happen("503")
+		}
+		s.happen("+1s")
+	}
+	if trials < 15 || trials > 18 { // 5 + 10 + … + 160 s, then each 300 s
+		t.Errorf("%d requests in an hour", trials)
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"unicode"
@@ -21,18 +22,22 @@ type Kind string
 
 // Every kind there is.
 const (
-	KindRefused Kind = "refused" // nothing listens there
-	KindTimeout Kind = "timeout" // silent until the probe gave up
-	KindStatus  Kind = "status"  // answered, but not as the policy expects
-	KindTLS     Kind = "tls"     // no handshake, or a certificate that does not hold
-	KindDNS     Kind = "dns"     // the name has no address
-	KindReset   Kind = "reset"   // the connection broke off
-	KindOther   Kind = "other"   // the words say more
+	KindRefused     Kind = "refused"     // nothing listens there
+	KindTimeout     Kind = "timeout"     // silent until the probe gave up
+	KindStatus      Kind = "status"      // answered, but not as the policy expects
+	KindTLS         Kind = "tls"         // no handshake, or a certificate that does not hold
+	KindDNS         Kind = "dns"         // the name has no address
+	KindReset       Kind = "reset"       // the connection broke off
+	KindUnreachable Kind = "unreachable" // there is no way to it
+	KindExhausted   Kind = "exhausted"   // this router could not even ask: no descriptor, port or memory was left
+	KindOther       Kind = "other"       // the words say more
 )
 
 // Kinds returns every kind, for whoever prepares labels.
 func Kinds() []Kind {
-	return []Kind{KindRefused, KindTimeout, KindStatus, KindTLS, KindDNS, KindReset, KindOther}
+	return []Kind{
+		KindRefused, KindTimeout, KindStatus, KindTLS, KindDNS, KindReset, KindUnreachable, KindExhausted, KindOther,
+	}
 }
 
 // describe finds what an error of a connection means, and the words for it.
@@ -57,12 +62,18 @@ func describe(err error) (Kind, string) {
 		return KindReset, "connection reset"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return KindReset, "connection closed before the answer was complete"
-	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
-		return KindOther, "no route to it"
-	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
-		return KindOther, "this router has no file descriptor left"
+	case isAny(err, syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.ENETDOWN, syscall.EHOSTDOWN):
+		return KindUnreachable, "no route to it"
+	case isAny(err, syscall.EMFILE, syscall.ENFILE):
+		return KindExhausted, "this router has no file descriptor left"
+	case isAny(err, syscall.EADDRNOTAVAIL, syscall.ENOBUFS, syscall.ENOMEM):
+		return KindExhausted, "this router has no port or memory for a connection left"
 	}
 	return KindOther, plain(err.Error())
+}
+
+func isAny(err error, of ...error) bool {
+	return slices.ContainsFunc(of, func(one error) bool { return errors.Is(err, one) })
 }
 
 func isTimeout(err error) bool {

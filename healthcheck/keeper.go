@@ -23,6 +23,7 @@ type keeper struct {
 	answers   chan answer
 	discarded int           // answers in a row that said more about this router
 	published router.Status // the last one
+	trips     int           // ejections that were told
 }
 
 // answer is what a probe's goroutine hands to its keeper.
@@ -51,7 +52,7 @@ func (k *keeper) run(ctx context.Context) {
 		k.rouse() // whoever still holds the old place's status learns at once
 	}
 	for ctx.Err() == nil {
-		if !k.contain(func() { k.step(ctx, alarm) }) {
+		if !k.monitor.contain(k.id, func() { k.step(ctx, alarm) }) {
 			pause(ctx, afterPanic)
 		}
 	}
@@ -90,7 +91,7 @@ func (k *keeper) step(ctx context.Context, alarm *time.Timer) {
 }
 
 // next is when the keeper has something to do of its own accord: to send a
-// probe, unless one is out, or to end an ejection.
+// probe, unless one is out, or to let time change the belief.
 func (k *keeper) next() time.Time {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -99,8 +100,8 @@ func (k *keeper) next() time.Time {
 	if k.out {
 		next = now.Add(time.Hour)
 	}
-	if end, runs := k.belief.Ends(now); runs && end.Before(next) {
-		return end
+	if alarm, set := k.belief.Alarm(now); set && alarm.Before(next) {
+		return alarm
 	}
 	return next
 }
@@ -161,7 +162,7 @@ func (k *keeper) learn(a answer) (counts bool) {
 	if a.panic != nil {
 		k.asked.Store(true)
 		k.due = time.Now().Add(max(k.gap(), afterPanic))
-		k.report(a.panic, a.stack)
+		k.monitor.report(k.id, a.panic, a.stack)
 		return false
 	}
 	if a.late && a.result.Cause != "" && k.discarded < discards {
@@ -170,25 +171,32 @@ func (k *keeper) learn(a answer) (counts bool) {
 		return false
 	}
 	k.discarded = 0
+	k.monitor.testify(k.watch, k.evidence(a.result), a.result.At)
 	k.change(func(b *Belief) { b.Probed(a.result) })
 	k.due = time.Now().Add(k.gap())
 	return true
 }
 
+func (k *keeper) evidence(r Result) Evidence {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.belief.Evidence(r)
+}
+
 // publish hands on what is believed, if that is news.
 func (k *keeper) publish() {
 	k.mu.Lock()
-	status := k.belief.Status()
+	status, trips := k.belief.Status(), k.belief.trips
 	k.mu.Unlock()
-	before := k.published
-	if !news(before, status) && !k.moved {
+	if !news(k.published, status) && !k.moved {
 		return
 	}
 	if m := k.monitor; m.Publish != nil {
 		m.Publish(k.id, status)
 	}
-	k.published, k.moved = status, false
-	if m := k.monitor; m.Ejected != nil && status.Health == router.Ejected && before.Health != router.Ejected {
+	ejected := status.Health == router.Ejected && trips != k.trips
+	k.published, k.trips, k.moved = status, trips, false
+	if m := k.monitor; m.Ejected != nil && ejected {
 		m.Ejected(k.id, status.Cause)
 	}
 }
@@ -205,27 +213,6 @@ func (k *keeper) tell(a *answer) {
 	if m := k.monitor; m.Measured != nil && a.result.Cause == "" && !a.late {
 		m.Measured(k.id, a.result.Latency)
 	}
-}
-
-// contain calls f and reports whether it came back without a panic.
-func (k *keeper) contain(f func()) (calm bool) {
-	defer func() {
-		if value := recover(); value != nil {
-			k.report(value, debug.Stack())
-		}
-	}()
-	f()
-	return true
-}
-
-// report counts a panic and tells of it. Whoever panics at that is past help.
-func (k *keeper) report(value any, stack []byte) {
-	k.monitor.panics.Add(1)
-	if k.monitor.Panicked == nil {
-		return
-	}
-	defer func() { _ = recover() }()
-	k.monitor.Panicked(k.id, value, stack)
 }
 
 // ended reports whether nothing of the keeper runs any more.

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/url"
 	"reflect"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,11 +17,12 @@ import (
 // Monitor watches endpoints: it probes them, takes in how requests ended, and
 // publishes what is to be believed. Who does what:
 //
-//	Run's goroutine     starts a keeper for each watched endpoint and waits for all
-//	a keeper's          its endpoint's schedule, and every call of the functions below
+//	Run's goroutine     starts a keeper for each watched endpoint, waits for all, and
+//	                    calls Suspected
+//	a keeper's          its endpoint's schedule, and every call of the other functions
 //	a probe's           one Probe at a time for its keeper, nothing else
-//	anybody's           Watch, Observe, Alive, Kick, Settled: they change a belief
-//	                    under its lock and wake the keeper; they call only Rand
+//	anybody's           Watch, Observe, Alive, Kick, Settled, Suspects: they change a
+//	                    belief under its lock and wake the keeper; they call only Rand
 //
 // So the statuses of one endpoint are published one after the other, the newest
 // last, with no lock held, and a function that panics harms no request. A keeper
@@ -34,8 +36,13 @@ type Monitor struct {
 	Measured func(router.EndpointID, time.Duration)              // the latency of each good probe
 	Probed   func(router.EndpointID, Result)                     // each probe
 	Ejected  func(id router.EndpointID, cause string)            // each ejection
-	Panicked func(id router.EndpointID, value any, stack []byte) // a panic that was contained
+	Panicked func(id router.EndpointID, value any, stack []byte) // a panic that was contained; of Suspected, with no id
 	Rand     func() float64                                      // chance, 0 to 1; nil: math/rand
+
+	// Suspected is told when this router begins to suspect its own network, and
+	// when that is over: then since is zero. Meanwhile failures change nothing; see
+	// Suspicion. detail says why, in words for an operator.
+	Suspected func(since time.Time, yes bool, detail string)
 
 	watched atomic.Pointer[map[router.EndpointID]*watch] // replaced, never changed
 	panics  atomic.Int64
@@ -44,7 +51,11 @@ type Monitor struct {
 
 	mu      sync.Mutex // held by Watch
 	once    sync.Once
-	changed chan struct{} // watched was replaced; see changes
+	changed chan struct{} // watched was replaced, or a verdict passed; see changes
+
+	court     sync.Mutex // guards suspicion, until every belief follows it; taken before a watch's
+	suspicion Suspicion
+	told      bool // of it; of Run's goroutine
 }
 
 // probesAtOnce is the most probes that are out at the same time.
@@ -66,6 +77,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 	keepers := map[router.EndpointID]*keeper{}
 	for ctx.Err() == nil {
 		m.reconcile(ctx, keepers, &all)
+		m.tellSuspicion()
 		select {
 		case <-ctx.Done():
 		case <-m.changes():
@@ -132,23 +144,26 @@ func (m *Monitor) Watch(endpoints []router.Endpoint, policy Policy) {
 	for i, w := range fresh {
 		w.offset = time.Duration((float64(i) + m.chance()) / float64(len(fresh)) * float64(spread))
 	}
-	m.watched.Store(&next)
-	select {
-	case m.changes() <- struct{}{}:
-	default:
-	}
+	m.summon(endpoints, policy, next, fresh)
+	m.nudge()
 }
 
 // Observe takes in how an attempt at an endpoint ended; now is when. It is for
 // the path of every request: a success that changes nothing takes no lock and
 // does not allocate. Attempts at endpoints that are not watched are ignored.
 func (m *Monitor) Observe(a router.Attempt, now time.Time) {
-	if a.Outcome == router.Served {
-		m.Alive(a.Endpoint, now)
+	w := m.watching()[a.Endpoint]
+	served := a.Outcome == router.Served
+	if w == nil || served && w.calm.Load() {
 		return
 	}
-	if w := m.watching()[a.Endpoint]; w != nil && a.Outcome.Blames() {
+	evidence := AttemptEvidence(a)
+	m.testify(w, evidence, now)
+	if served || a.Outcome.Blames() {
 		w.hear(func(b *Belief) { b.Attempted(a, now, m.chance()) })
+	}
+	if evidence == Unreached {
+		w.calm.Store(false) // the next success is evidence again
 	}
 }
 
@@ -159,6 +174,7 @@ func (m *Monitor) Alive(id router.EndpointID, now time.Time) {
 	if w == nil || w.calm.Load() {
 		return
 	}
+	m.testify(w, Reached, now)
 	w.hear(func(b *Belief) { b.Alive(now) })
 }
 
@@ -188,6 +204,69 @@ func (m *Monitor) Settled() bool {
 // Panics counts the panics of probes and functions that were contained.
 func (m *Monitor) Panics() int64 { return m.panics.Load() }
 
+// Suspects reports whether this router suspects its own network, and since when.
+func (m *Monitor) Suspects() (since time.Time, yes bool) {
+	m.court.Lock()
+	defer m.court.Unlock()
+	return m.suspicion.Since()
+}
+
+// testify gives evidence of an endpoint to the suspicion, and lets every belief
+// follow the verdict before the caller's own takes the evidence in.
+func (m *Monitor) testify(w *watch, e Evidence, now time.Time) {
+	if e == NoEvidence {
+		return
+	}
+	m.court.Lock()
+	defer m.court.Unlock()
+	verdict := m.suspicion.Hear(w.id, e, now)
+	if verdict == Unchanged {
+		return
+	}
+	for _, each := range m.watching() {
+		each.hear(func(b *Belief) { m.follow(b, verdict, now) })
+	}
+	m.nudge()
+}
+
+func (m *Monitor) follow(b *Belief, v Verdict, now time.Time) {
+	if v == Suspected {
+		b.Freeze(m.suspicion.Horizon())
+	} else {
+		b.Thaw(now, v == Confirmed)
+	}
+}
+
+// summon makes those the watched endpoints that suspicion is about. A suspicion
+// that is there holds for new ones, too.
+func (m *Monitor) summon(endpoints []router.Endpoint, policy Policy, watched map[router.EndpointID]*watch, fresh []*watch) {
+	m.court.Lock()
+	defer m.court.Unlock()
+	m.suspicion.Watch(endpoints, policy)
+	m.watched.Store(&watched)
+	if _, yes := m.suspicion.Since(); !yes {
+		return
+	}
+	for _, w := range fresh {
+		w.hear(func(b *Belief) { m.follow(b, Suspected, time.Time{}) })
+	}
+}
+
+// tellSuspicion tells that a suspicion has begun or ended, if that is news.
+func (m *Monitor) tellSuspicion() {
+	m.court.Lock()
+	since, yes := m.suspicion.Since()
+	detail := m.suspicion.Detail()
+	m.court.Unlock()
+	if yes == m.told {
+		return
+	}
+	m.told = yes
+	if m.Suspected != nil {
+		m.contain("", func() { m.Suspected(since, yes, detail) })
+	}
+}
+
 func (m *Monitor) watching() map[router.EndpointID]*watch {
 	if watched := m.watched.Load(); watched != nil {
 		return *watched
@@ -195,10 +274,39 @@ func (m *Monitor) watching() map[router.EndpointID]*watch {
 	return nil
 }
 
+// nudge wakes Run's goroutine.
+func (m *Monitor) nudge() {
+	select {
+	case m.changes() <- struct{}{}:
+	default:
+	}
+}
+
 // changes is made on first use, by Watch or by Run.
 func (m *Monitor) changes() chan struct{} {
 	m.once.Do(func() { m.changed = make(chan struct{}, 1) })
 	return m.changed
+}
+
+// contain calls f and reports whether it came back without a panic.
+func (m *Monitor) contain(id router.EndpointID, f func()) (calm bool) {
+	defer func() {
+		if value := recover(); value != nil {
+			m.report(id, value, debug.Stack())
+		}
+	}()
+	f()
+	return true
+}
+
+// report counts a panic and tells of it. Whoever panics at that is past help.
+func (m *Monitor) report(id router.EndpointID, value any, stack []byte) {
+	m.panics.Add(1)
+	if m.Panicked == nil {
+		return
+	}
+	defer func() { _ = recover() }()
+	m.Panicked(id, value, stack)
 }
 
 func (m *Monitor) chance() float64 {

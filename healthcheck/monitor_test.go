@@ -344,8 +344,48 @@ func TestAnEjectionEndsOnTimeWithoutAnyRequest(t *testing.T) {
 			t.Errorf("before its time: %+v", s)
 		}
 		time.Sleep(2 * time.Millisecond)
-		if s := w.last("us-1"); s.Health != router.Up || s.Recovered.IsZero() {
+		if s := w.last("us-1"); !s.Trial {
 			t.Errorf("after its time: %+v", s)
+		}
+		time.Sleep(DefaultPolicy().SlowStart)
+		if s := w.last("us-1"); s.Health != router.Up || s.Recovered.IsZero() {
+			t.Errorf("no request came to try it: %+v", s)
+		}
+	})
+}
+
+func TestATrialIsDecidedByTheRequestThatWasSentInIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWard(endpoint("us-1"))
+		w.Rand = func() float64 { return 0.5 }
+		w.open(t)
+		defer func() { w.leave() }()
+		stream := attempt("us-1", router.Served)
+		time.Sleep(10 * time.Second)
+		for range 3 {
+			w.Observe(attempt("us-1", router.Failed), time.Now())
+		}
+		for range 8 { // a stream from before flows on
+			time.Sleep(time.Second)
+			w.Observe(stream, time.Now())
+		}
+		synctest.Wait()
+		if s := w.last("us-1"); !s.Trial {
+			t.Errorf("after its time: %+v", s)
+		}
+		w.Observe(attempt("us-1", router.Failed), time.Now())
+		synctest.Wait()
+		if s := w.last("us-1"); s.Trial || s.Health != router.Ejected {
+			t.Errorf("after a failed trial: %+v", s)
+		}
+		if got := fmt.Sprint(w.ejected); got != "[us-1 us-1]" {
+			t.Errorf("ejections told: %s", got)
+		}
+		time.Sleep(11 * time.Second)
+		w.Observe(attempt("us-1", router.Served), time.Now())
+		synctest.Wait()
+		if s := w.last("us-1"); s.Health != router.Up || s.Trial || !s.Recovered.Equal(time.Now()) {
+			t.Errorf("after a trial that was served: %+v", s)
 		}
 	})
 }

@@ -3,9 +3,10 @@
 //
 // Start at Belief in belief.go: the rules, pure, one endpoint at a time. Policy
 // in this file holds their parameters, and Unnoticed says from them alone how
-// long an outage can hide. probe.go asks an endpoint over HTTP, cause.go puts
-// what went wrong into words, and monitor.go and keeper.go keep the schedule:
-// the only files with goroutines.
+// long an outage can hide. suspicion.go asks whether it is this router's own
+// network that fails, by the evidence of evidence.go. probe.go asks an endpoint
+// over HTTP, cause.go puts what went wrong into words, and monitor.go and
+// keeper.go keep the schedule: the only files with goroutines.
 //
 // The package does not choose endpoints. It publishes a router.Status for each
 // and leaves what follows from it to the router.
@@ -28,7 +29,7 @@ type Policy struct {
 	Fall      int           // failed probes in a row that make it Down
 	Expect    []StatusRange // the statuses that count as good; empty: 200-299
 	Passive   Passive
-	SlowStart time.Duration // after an ejection, how long a single failure ejects again
+	SlowStart time.Duration // how long a trial waits for a request, at least two intervals, and after it a single failure ejects again
 }
 
 // Passive says when failing requests take an endpoint out.
@@ -65,7 +66,9 @@ func DefaultPolicy() Policy {
 //
 // With the defaults that is 5 s. It is Suspect, and passed over for any endpoint
 // that is Up, after the first term and Timeout: 3.4 s. Requests notice sooner.
-// More than 64 probes waiting for silent endpoints at once add their queue.
+// More than 64 probes waiting for silent endpoints at once add their queue, and
+// an outage in which this router suspects its own network the time until it knows
+// better: Suspicion.Patience.
 func (p Policy) Unnoticed() time.Duration {
 	first := jittered(p.interval(), 1) + p.timeout()
 	again := jittered(p.inDoubt(), 1) + p.timeout()
@@ -97,6 +100,9 @@ func (p Policy) whenDown(since time.Duration) time.Duration {
 	}
 	return max(p.interval(), min(p.interval()*factor, 30*time.Second))
 }
+
+// trial is how long a trial waits for a request before good probes are enough.
+func (p Policy) trial() time.Duration { return max(p.SlowStart, 2*p.interval()) }
 
 func (p Policy) rise() int { return max(p.Rise, 1) }
 

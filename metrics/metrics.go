@@ -136,6 +136,9 @@ func (m *Metrics) Ejected(id router.EndpointID) {
 	}
 }
 
+// Suspected says whether this router suspects its own network now.
+func (m *Metrics) Suspected(yes bool) { m.selfSuspected.Set(one(yes)) }
+
 // Located counts a client placed, by what placed it.
 func (m *Metrics) Located(source geo.Source) {
 	if c, known := m.lookups[source]; known {

@@ -49,6 +49,8 @@ func TestAScrapeTellsWhatHappened(t *testing.T) {
 	m.Probed("gone", time.Second, "timeout")
 	m.Ejected("eu-1")
 	m.Ejected("gone")
+	m.Suspected(false)
+	m.Suspected(true)
 	m.Located(geo.SourceDatabase)
 	m.Located("the moon")
 	m.Streams(1)
@@ -137,10 +139,10 @@ func TestTheCostIsTheRoutersOwnWithoutDistance(t *testing.T) {
 						[]router.Endpoint{endpoint("us-1", "us-east1", capacity)}))
 					s, now := live.Snapshot(), time.Now()
 					if serve > 0 {
-						s.Meter(0).Served(serve, 0, true)
+						s.Meter(0).Served(router.Sample{Elapsed: serve, Streamed: true})
 					}
 					for range inFlight {
-						s.Meter(0).Begin(now)
+						s.Meter(0).Begin(now, 0)
 					}
 					load := s.Measure(nil, now)
 					x := s.Explain(router.Query{}, load)

@@ -18,6 +18,7 @@ type names struct {
 	probeDuration    *prometheus.HistogramVec
 	probeFailures    *prometheus.CounterVec
 	ejections        *prometheus.CounterVec
+	selfSuspected    prometheus.Gauge
 	streamsOpen      prometheus.Gauge
 	streamsBroken    prometheus.Counter
 	streamsResumed   prometheus.Counter
@@ -68,6 +69,8 @@ func newNames() names {
 		ejections: counters("ejections_total",
 			"Times an endpoint was left alone for a while because real requests failed on it.",
 			"endpoint"),
+		selfSuspected: gauge("self_suspected",
+			"1 while this router suspects its own network, because many endpoints in different regions fell silent at once: failures change no health meanwhile. Else 0."),
 		streamsOpen: gauge("streams_open",
 			"Answers that are being relayed now."),
 		streamsBroken: counter("streams_broken_total",
@@ -98,7 +101,7 @@ func newNames() names {
 func (n *names) collectors() []prometheus.Collector {
 	return []prometheus.Collector{
 		n.requests, n.duration, n.firstByte, n.attemptsTotal, n.failovers,
-		n.probeDuration, n.probeFailures, n.ejections,
+		n.probeDuration, n.probeFailures, n.ejections, n.selfSuspected,
 		n.streamsOpen, n.streamsBroken, n.streamsResumed,
 		n.geoLookups, n.geoBuilt, n.geoReloaded, n.reloadSuccessful, n.reloadSuccess, n.panics, n.build,
 	}
@@ -110,13 +113,13 @@ type endpointNames struct{ up, inFlight, capacity, cost *prometheus.Desc }
 func newEndpointNames() endpointNames {
 	return endpointNames{
 		up: described("endpoint_up",
-			"1 when the endpoint is believed healthy, 0 when it is untested, suspect, ejected or down. Drained or not plays no part."),
+			"1 when the endpoint is believed healthy, 0 when it is untested, suspect, ejected (half-open, too) or down. Drained or not plays no part."),
 		inFlight: described("endpoint_in_flight",
 			"Requests from this router that are at the endpoint now."),
 		capacity: described("endpoint_capacity",
 			"Requests the endpoint is declared to serve at once. 0: not declared."),
 		cost: described("endpoint_cost_ms",
-			"What the next request would cost there before any distance, in milliseconds: serve*(1+load^3)+bias, where load is (in flight+1)/capacity."),
+			"What the next request would cost there before any distance, in milliseconds: serve*(1+load^3)+wait+bias, where load is (in flight+1)/capacity, of the declared and the learned capacity the smaller."),
 	}
 }
 

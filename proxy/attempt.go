@@ -25,9 +25,10 @@ type attempt struct {
 	exchange *exchange
 	meter    *router.Meter
 	endpoint router.Endpoint
-	tier     router.Tier // the candidate's when it was chosen
-	load     float64     // likewise
-	last     bool        // no more may be made for this request
+	chosen   router.Candidate
+	kb       float64 // of prompt that it has to compute; 0: unknown
+	answered bool    // it does not wait for its first token any more
+	last     bool    // no more may be made for this request
 	dialWait time.Duration
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
@@ -61,14 +62,15 @@ func (f *Failover) start(x *exchange, r *http.Request, s *router.Snapshot, d rou
 		exchange: x,
 		meter:    s.Meter(chosen.Position),
 		endpoint: s.Table.Endpoints[chosen.Position],
-		tier:     chosen.Tier,
-		load:     chosen.Load,
+		chosen:   *chosen,
 		last:     len(x.record.Attempts) == x.attempts,
 	}
 	x.attempt = a
 	a.dialWait = dialWait(a.meter.Path())
 	a.ctx, a.cancel = context.WithCancelCause(r.Context())
-	a.meter.Begin(a.Started)
+	a.kb = max(x.kb()-chosen.WarmKB, 0)
+	a.meter.Begin(a.Started, a.kb)
+	x.remember(a)
 	return a
 }
 
@@ -111,10 +113,19 @@ func (a *attempt) wait() {
 func (a *attempt) waited() error {
 	a.failover.waiting.leave(a)
 	a.waits = false
+	a.stopWaiting()
 	if a.late != nil && !a.late.Stop() {
 		a.cancel(errLate)
 	}
 	return context.Cause(a.ctx)
+}
+
+// stopWaiting takes the prompt out of those that the endpoint has yet to compute.
+func (a *attempt) stopWaiting() {
+	if !a.answered {
+		a.answered = true
+		a.meter.Answered(a.kb)
+	}
 }
 
 // downWait bounds the wait for an endpoint that is believed down and is tried all
@@ -124,7 +135,7 @@ const downWait = 30 * time.Second
 // patience is how long to wait for the first byte; 0: as long as the client does.
 func (a *attempt) patience() time.Duration {
 	limit := a.exchange.settings.FirstByteTimeout
-	if a.tier == router.TierDown && (limit <= 0 || limit > downWait) {
+	if a.chosen.Tier == router.TierDown && (limit <= 0 || limit > downWait) {
 		return downWait
 	}
 	return limit
@@ -215,7 +226,11 @@ func (a *attempt) judge(response *http.Response, err error) {
 // something about that.
 func (a *attempt) teach(response *http.Response) {
 	if r := a.exchange.in; r.Method == http.MethodPost && isInference(r.URL.Path) {
-		a.meter.Served(a.FirstByte, a.load, isStream(response.Header))
+		a.meter.Served(router.Sample{
+			At: a.Started.Add(a.FirstByte), Elapsed: a.FirstByte,
+			Load: a.chosen.Load, Queue: a.chosen.Queue, WaitKB: a.chosen.WaitKB,
+			KB: a.kb, Streamed: isStream(response.Header),
+		})
 	}
 }
 
@@ -282,6 +297,7 @@ func (a *attempt) end() {
 	if a.waits {
 		_ = a.waited()
 	}
+	a.stopWaiting()
 	a.cancel(errOver)
 	a.meter.End()
 }

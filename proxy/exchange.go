@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -23,6 +24,7 @@ type exchange struct {
 
 	body     body         // what the client sent, kept for another attempt
 	query    router.Query // what the decision is about
+	prefix   []byte       // how the prompt begins; nil: too short to matter
 	protocol string       // what the client may switch to, "" for nothing
 	record   router.Record
 
@@ -37,8 +39,10 @@ type exchangeKey struct{}
 // body, which each attempt sets. The exchange travels in its context. Trailer
 // fields are not passed on: no model API has them.
 func (x *exchange) outgoing() *http.Request {
-	x.query.Key = router.Key(x.affinity())
+	x.query.Key, x.query.Sticky = x.affinity()
 	x.query.From = x.record.From
+	x.query.Priority = priority(x.in.Header)
+	x.recall()
 	x.query.Prefer = router.RegionID(x.in.Header.Get("X-Proxima-Prefer-Region"))
 	x.protocol = x.upgradeAsked()
 	ctx := context.WithValue(x.in.Context(), exchangeKey{}, x)
@@ -67,13 +71,57 @@ func allowRepeat(h http.Header) {
 	}
 }
 
-// affinity is what keeps requests together: the client's session if it names
-// one; without one, requests spread.
-func (x *exchange) affinity() string {
+// affinity is what keeps requests together: the client's session if it names one,
+// else how the prompt begins. Without either, requests spread.
+func (x *exchange) affinity() (key uint64, sticky bool) {
 	if session := x.in.Header.Get("X-Proxima-Session"); session != "" {
-		return session
+		return router.SessionKey(x.record.Model, session), true
 	}
-	return x.record.ID
+	if x.prefix != nil {
+		return router.SessionKey(x.record.Model, x.prefix), true
+	}
+	return router.Key(x.record.ID), false
+}
+
+// kb is the length of the prompt, about; 0: unknown.
+func (x *exchange) kb() float64 { return max(float64(x.body.length), 0) / 1024 }
+
+// recall adds to the query what was learned of clients like this one, and where
+// its prompt was last.
+func (x *exchange) recall() {
+	live := x.handler.Live
+	x.query.Learned = live.Cells.Find(x.record.Client, x.record.From.Country)
+	if x.query.Sticky {
+		x.query.Warm = live.Warm(x.query.Key, x.kb(), x.record.Started)
+	}
+}
+
+// remember notes where the prompt goes.
+func (x *exchange) remember(a *attempt) {
+	if x.query.Sticky {
+		x.handler.Live.Sent(x.query.Key, a.Endpoint, x.keptKB(), a.Started)
+	}
+}
+
+// keptKB is how much of the prompt the next one with the same key begins with: all of
+// it in a session, and what the key was made of otherwise.
+func (x *exchange) keptKB() float64 {
+	if x.in.Header.Get("X-Proxima-Session") == "" {
+		return prefixBytes / 1024.0
+	}
+	return x.kb()
+}
+
+// priority is what the client says of its request. A word that is not known counts
+// as none.
+func priority(h http.Header) router.Priority {
+	switch strings.ToLower(h.Get("X-Proxima-Priority")) {
+	case "critical":
+		return router.Critical
+	case "batch":
+		return router.Batch
+	}
+	return router.Standard
 }
 
 var loads = sync.Pool{New: func() any { return new([]router.Load) }}
@@ -81,18 +129,31 @@ var loads = sync.Pool{New: func() any { return new([]router.Load) }}
 // decide asks the router with what is known now, so that a second attempt sees
 // what the first one taught.
 func (x *exchange) decide() (*router.Snapshot, router.Decision) {
+	buf := loads.Get().(*[]router.Load)
+	defer loads.Put(buf)
 	started := time.Now()
-	snapshot, decision := x.handler.decide(x.query, started)
+	snapshot, decision := x.handler.decide(x.query, started, buf)
 	x.record.Decide += time.Since(started)
+	if x.isCompared() {
+		x.handler.Compared(snapshot.Otherwise(x.query, *buf, decision))
+	}
 	return snapshot, decision
 }
 
-func (h *Handler) decide(q router.Query, now time.Time) (*router.Snapshot, router.Decision) {
-	buf := loads.Get().(*[]router.Load)
-	defer loads.Put(buf)
+// decide leaves the loads that it decided with in buf.
+func (h *Handler) decide(q router.Query, now time.Time, buf *[]router.Load) (*router.Snapshot, router.Decision) {
 	snapshot := h.Live.Snapshot()
 	*buf = snapshot.Measure(*buf, now)
 	return snapshot, snapshot.Decide(q, *buf)
+}
+
+// comparedEvery is of how many requests one is decided twice, the second time as if
+// steering.by were the other one.
+const comparedEvery = 64
+
+// isCompared draws the lot by the request's identity, for its first decision.
+func (x *exchange) isCompared() bool {
+	return x.handler.Compared != nil && len(x.record.Attempts) == 0 && router.Key(x.record.ID)%comparedEvery == 0
 }
 
 // end gives back what the request holds, however it ended.

@@ -20,7 +20,7 @@ type Failover struct {
 	// when it is cut. The Attempt is good for the call only.
 	Attempted func(*router.Attempt)
 
-	budget  budget
+	budget  router.Budget
 	waiting waiting
 }
 
@@ -30,7 +30,7 @@ type Failover struct {
 func (f *Failover) Abandon(id router.EndpointID) { f.waiting.abandon(id) }
 
 // RetriesLeft is how many retries the budget allows at this instant.
-func (f *Failover) RetriesLeft() float64 { return f.budget.remaining(time.Now()) }
+func (f *Failover) RetriesLeft() float64 { return f.budget.Remaining(time.Now()) }
 
 // RoundTrip tries one endpoint after the other. It returns an answer whose first
 // byte of content is already there, or a *Problem to tell the client.
@@ -44,7 +44,7 @@ func (f *Failover) RoundTrip(r *http.Request) (*http.Response, error) {
 		x.record.Decision = decision
 		return nil, unavailable(decision.Reason, x)
 	}
-	f.budget.request(time.Now(), x.settings)
+	f.budget.Request(time.Now(), x.settings.RetryRatio, x.settings.RetryFloor)
 	for {
 		a := f.start(x, r, snapshot, decision)
 		response, err := a.do(r)
@@ -88,7 +88,7 @@ func (f *Failover) allows(a *attempt) bool {
 	if !a.sent.Load() || a.Outcome == router.Abandoned {
 		return true
 	}
-	return f.budget.draw(time.Now())
+	return f.budget.Draw(time.Now())
 }
 
 // mayMove reports whether another endpoint may be asked: the client has seen

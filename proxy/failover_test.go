@@ -418,24 +418,6 @@ func TestRetriesStayWithinTheBudget(t *testing.T) {
 	})
 }
 
-func TestTheBudgetForgetsAfterTenSeconds(t *testing.T) {
-	var b budget
-	now := time.Unix(1_000_000, 0)
-	b.request(now, &Settings{RetryRatio: 0.5, RetryFloor: 1})
-	for _, want := range []bool{true, false} {
-		if got := b.draw(now); got != want {
-			t.Errorf("draw %v, want %v", got, want)
-		}
-	}
-	if left := b.remaining(now.Add(9 * time.Second)); left != 0.5 {
-		t.Errorf("%v left after 9 s, want 0.5", left)
-	}
-	if left := b.remaining(now.Add(10 * time.Second)); left != 1 {
-		t.Errorf("%v left after 10 s, want the floor", left)
-	}
-	b.request(time.Unix(-7, 0), &Settings{}) // a clock that stepped back to before 1970
-}
-
 func TestRefusedAttemptsDoNotDrawOnTheBudget(t *testing.T) {
 	story(t, func(w *world) {
 		w.settings.RetryFloor, w.settings.RetryRatio = 0, 0

@@ -20,7 +20,7 @@ func TestWhatAnEndpointIsSent(t *testing.T) {
 			"X-Forwarded-For: 203.0.113.9", "X-Forwarded-Proto: https", "X-Forwarded-Host: api.example.com",
 			"X-Request-Id: req-1", "Traceparent: "+trace, "Tracestate: a=1", "Via: 1.0 front", "Cdn-Loop: front",
 			"Authorization: Bearer key", "User-Agent: sdk/1", "Accept: text/event-stream", "Content-Type: application/json",
-			"Keep-Alive: timeout=5", "Te: trailers, deflate", "Proxy-Authorization: secret", "X-Proxima-Session: s", "X-Proxima-Model: m")
+			"Keep-Alive: timeout=5", "Te: trailers, deflate", "Proxy-Authorization: secret", "X-Proxima-Session: s", "X-Proxima-Model: m", "X-Proxima-Priority: batch")
 		w.want("request", us.last(), `POST /base/v1/chat/completions?a=1&b=%2F;c HTTP/1.1
 Host: us-1.test:80
 User-Agent: sdk/1

@@ -66,6 +66,7 @@ func (x *exchange) modelOfBody(matters bool) (string, error) {
 	if err != nil {
 		return "", problemBody(err)
 	}
+	x.prefix = promptPrefix(x.body.kept, s.prompt)
 	if !x.body.whole() && matters {
 		if !s.found || s.isModel {
 			return "", problemTooLarge(x.settings.ReplayLimit)
@@ -73,6 +74,19 @@ func (x *exchange) modelOfBody(matters bool) (string, error) {
 		x.body.rest = &scanned{r: x.body.rest, scan: s}
 	}
 	return s.model, nil
+}
+
+// prefixBytes of a prompt tell which one it is: enough for a system prompt, or the
+// first turn of a conversation, to differ from others.
+const prefixBytes = 512
+
+// promptPrefix is how the prompt begins; nil when it is too short for a cache of it
+// to save anything.
+func promptPrefix(body []byte, begin int64) []byte {
+	if begin == 0 || int64(len(body)) < begin+prefixBytes {
+		return nil
+	}
+	return body[begin : begin+prefixBytes]
 }
 
 // speaksJSON reports whether a body is to be read as JSON. Inference servers

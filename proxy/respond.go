@@ -105,6 +105,11 @@ func unavailable(reason router.Reason, x *exchange) *Problem {
 			Status: http.StatusUnavailableForLegalReasons, Type: "invalid_request_error", Code: string(reason),
 			Message: fmt.Sprintf("Residency rules keep requests from %s out of every region that serves the model.", x.query.From.Country),
 		}
+	case router.Shed:
+		return &Problem{
+			Status: http.StatusTooManyRequests, Type: "rate_limit_error", Code: string(reason), RetryAfter: time.Second,
+			Message: fmt.Sprintf("Every endpoint is full, and requests of priority %q make room for others. Try again shortly.", x.query.Priority),
+		}
 	}
 	return &Problem{
 		Status: http.StatusServiceUnavailable, Type: "server_error", Code: string(router.NoneAvailable), RetryAfter: time.Second,

@@ -14,14 +14,17 @@ const (
 )
 
 // scan reads a JSON text piece by piece, checks that it is one (RFC 8259), and
-// finds the value of the key "model" at the top level of the object. It keeps
-// nothing else, so that a body of any size is scanned in constant memory. Two
+// finds the value of the key "model" at the top level of the object, and where the
+// prompt begins. It keeps nothing else, so that a body of any size is scanned in
+// constant memory. Two
 // such keys are an error, because servers do not agree on which one counts; so
 // is a key that only differs in case, because some take that one too.
 type scan struct {
 	model string
 	found bool
 	done  bool // the top-level value is complete
+
+	prompt int64 // where the text after the prompt's key begins; 0: there is none so far
 
 	step    func(*scan, byte) error
 	inside  bool   // step is str: between the quotes of a string, and in no escape
@@ -284,6 +287,8 @@ func (s *scan) endKey(key string) error {
 		return fmt.Errorf(`the key "model" stands twice`)
 	case key == "model":
 		s.isModel, s.found, s.text = true, true, s.text[:0]
+	case s.prompt == 0 && (key == "messages" || key == "prompt" || key == "input"):
+		s.prompt = s.offset
 	case len(key) == len("model") && strings.EqualFold(key, "model"):
 		return fmt.Errorf(`the key %q is read as "model" by some servers and not by others: write it in lower case, once`, key)
 	}

@@ -44,7 +44,7 @@ func (w *waiting) abandon(id router.EndpointID) {
 
 // foundDown reports whether the endpoint is down now, but was not when it was chosen.
 func (a *attempt) foundDown() bool {
-	if a.tier == router.TierDown {
+	if a.chosen.Tier == router.TierDown {
 		return false
 	}
 	now := a.exchange.handler.Live.Snapshot()
@@ -65,6 +65,8 @@ func (a *attempt) betterElsewhere() bool {
 	x := a.exchange
 	q := x.query
 	q.Tried = append(slices.Clip(q.Tried), a.Endpoint)
-	_, d := x.handler.decide(q, time.Now())
+	buf := loads.Get().(*[]router.Load)
+	defer loads.Put(buf)
+	_, d := x.handler.decide(q, time.Now(), buf)
 	return d.Found() && d.Chosen.Tier < router.TierDown
 }

@@ -107,7 +107,7 @@ func (w *world) open() {
 	for _, e := range w.endpoints {
 		region, _, _ := strings.Cut(e.id, "-")
 		list = append(list, router.Endpoint{
-			ID: router.EndpointID(e.id), Region: router.RegionID(region), Models: e.models,
+			ID: router.EndpointID(e.id), Region: router.RegionID(region), Models: e.models, Capacity: e.capacity,
 			URL: &url.URL{Scheme: "http", Host: e.host, Path: e.prefix},
 		})
 		e.listen(w.network)
@@ -199,10 +199,12 @@ func (w *world) heard() string {
 	return strings.Join(w.told, ", ")
 }
 
-func (w *world) inFlight(e *endpoint) int {
+func (w *world) inFlight(e *endpoint) int { return w.meter(e).InFlight() }
+
+func (w *world) meter(e *endpoint) *router.Meter {
 	s := w.live.Snapshot()
 	at, _ := s.Table.Position(router.EndpointID(e.id))
-	return s.Meter(at).InFlight()
+	return s.Meter(at)
 }
 
 // end closes the world, and looks that nothing was left behind.
@@ -386,11 +388,12 @@ func (a answer) plain() string { return strings.ReplaceAll(a.text, "\r\n", "\n")
 
 // endpoint is a model server that speaks HTTP byte by byte.
 type endpoint struct {
-	id     string
-	host   string
-	prefix string
-	models []router.Model
-	act    action // nil: it refuses connections
+	id       string
+	host     string
+	prefix   string
+	models   []router.Model
+	capacity int    // 0: not declared
+	act      action // nil: it refuses connections
 
 	mu    sync.Mutex
 	asked []string // whole requests, as they came

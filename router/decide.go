@@ -3,7 +3,6 @@ package router
 import (
 	"math"
 	"slices"
-	"time"
 
 	"proxima/geo"
 )
@@ -13,8 +12,13 @@ type Query struct {
 	From   geo.Location // where the client is
 	Model  Model        // "" when it names none
 	Key    uint64       // what should stay together: see Key
+	Sticky bool         // the key is that of a session or a prompt: within the slack it stays where it is
 	Prefer RegionID     // the client's wish, granted within the deciding tier; "" for none
 	Tried  []EndpointID // where this request was already
+
+	Learned  Learned  // what was learned about the client's neighbourhood
+	Warm     Warm     // where the beginning of its prompt was last
+	Priority Priority // who is turned away first when everything is full
 }
 
 // Tier ranks what an endpoint can do for a request now. The lowest tier that has
@@ -48,7 +52,7 @@ func (d *Decision) FailOpen() bool { return d.Found() && d.Chosen.Tier >= TierDo
 // drained, tried, detour), then the lowest tier, then cost, and within the band
 // of nearly equal costs the rendezvous of the query's key. load is by endpoint
 // position, from Measure. The same snapshot, query and loads always give the
-// same decision. It does not allocate up to 256 eligible endpoints.
+// same decision. It does not allocate.
 func (s *Snapshot) Decide(q Query, load []Load) Decision {
 	pool, known := s.Table.Serving(q.Model)
 	if !known {
@@ -56,56 +60,31 @@ func (s *Snapshot) Decide(q Query, load []Load) Decision {
 	}
 	price := s.pricer(&q, pool, load)
 	rules := s.rules(&q, &price, pool)
-	var room [256]contender
-	field := s.contenders(q.Key, &price, &rules, pool, room[:0])
-	if field.eligible == 0 {
+	c := contest{
+		snapshot: s, query: &q, price: &price, rules: &rules, pool: pool,
+		slackMs: s.slackMs(&q), region: -1,
+	}
+	c.hold()
+	if c.eligible == 0 {
 		return Decision{Reason: rules.nobody(pool)}
 	}
-	c := price.price(s.pick(&q, field))
-	c.Tier = field.tier
-	return Decision{Chosen: c, Eligible: field.eligible}
-}
-
-// field is who competes: the contenders of the lowest tier that has any.
-type field struct {
-	tier       Tier
-	eligible   int // endpoints of every tier that no hard rule refuses
-	contenders []contender
-}
-
-// contender is what the choice needs to remember of a candidate.
-type contender struct {
-	position int
-	costMs   float64
-}
-
-// contenders prices every endpoint that no hard rule refuses and that stands in
-// no worse tier than another. It asks the rules only about endpoints that have
-// something to ask about: most have not, and this is the loop that every request
-// goes through.
-func (s *Snapshot) contenders(key uint64, price *pricer, rules *hard, pool []int, of []contender) field {
-	lowest, eligible := tiers, 0
-	for _, at := range pool {
-		slot, load := &s.slots[at], &price.load[at]
-		if (rules.strict || slot.drained) && rules.refuse(at) != "" {
-			continue
-		}
-		eligible++
-		tier := TierReady
-		if slot.health != Up || load.InFlight >= slot.limit || load.CoolMs > 0 || load.Withheld > 0 {
-			tier = s.tier(at, load, key)
-		}
-		if tier > lowest {
-			continue
-		}
-		if tier < lowest {
-			lowest, of = tier, of[:0]
-		}
-		net := price.net(slot, load)
-		serve, u := price.server(slot, load)
-		of = append(of, contender{at, cost(net, serve, u, 0, slot.biasMs)})
+	if c.sheds() {
+		return Decision{Eligible: c.eligible, Reason: Shed}
 	}
-	return field{lowest, eligible, of}
+	eligible := c.eligible
+	c.narrow()
+	chosen := price.price(c.pick())
+	chosen.Tier = c.tier
+	return Decision{Chosen: chosen, Eligible: eligible}
+}
+
+// slackMs is what a request may cost more than the cheapest, to be where its key
+// belongs. One that belongs nowhere takes the cheapest; its key decides between equals.
+func (s *Snapshot) slackMs(q *Query) float64 {
+	if q.Sticky {
+		return ms(s.Table.Steering.Slack)
+	}
+	return 0
 }
 
 // hard are the rules that no health and no cost can overrule, for one query.
@@ -151,6 +130,16 @@ func (h *hard) nearest(pool []int) float64 {
 	return best
 }
 
+// beenIn reports whether the request was at an endpoint of a region.
+func (h *hard) beenIn(region int) bool {
+	for _, id := range h.tried {
+		if at, there := h.snapshot.Table.position[id]; there && h.snapshot.slots[at].region == region {
+			return true
+		}
+	}
+	return false
+}
+
 // refuse names the rule that keeps the query from the endpoint at a position, of
 // those that serve its model; "" when none does.
 func (h *hard) refuse(at int) Reason {
@@ -177,74 +166,17 @@ func (h *hard) forbid(at int) Reason {
 	return ""
 }
 
-func (s *Snapshot) tier(at int, load *Load, key uint64) Tier {
-	slot := &s.slots[at]
+// tier ranks an endpoint for a request with this key.
+func (s *slot) tier(load *Load, key uint64) Tier {
 	switch {
-	case slot.health == Down:
-		return TierDown
-	case slot.health != Up:
-		return TierDoubt
-	case load.InFlight >= slot.limit, load.CoolMs > 0:
+	case s.standing != TierReady && (!s.trial || load.InFlight > 0):
+		return s.standing
+	case load.CoolMs > 0, !s.trial && !s.room(load):
 		return TierFull
-	case load.Withheld > 0 && !admits(key, slot.hash, load.Withheld):
+	case !s.trial && load.Withheld > 0 && !admits(key, s.hash, load.Withheld):
 		return TierFull
 	}
 	return TierReady
-}
-
-// pick chooses within the deciding tier. In the healthy tiers the band of costs
-// decides; in the others whoever answered last, and cost among those.
-func (s *Snapshot) pick(q *Query, f field) int {
-	if f.tier >= TierDoubt {
-		f.contenders = s.latest(f.contenders)
-	}
-	if q.Prefer != "" {
-		f.contenders = s.preferred(q.Prefer, f.contenders)
-	}
-	best := math.Inf(1)
-	for i := range f.contenders {
-		best = min(best, f.contenders[i].costMs)
-	}
-	best += ms(s.Table.Steering.Slack)
-	chosen, claim := -1, math.Inf(-1)
-	for i := range f.contenders {
-		if f.contenders[i].costMs > best {
-			continue
-		}
-		at := f.contenders[i].position
-		if mine := rendezvous(q.Key, s.slots[at].hash, s.slots[at].weight, s.Table.even); mine > claim {
-			chosen, claim = at, mine
-		}
-	}
-	return chosen
-}
-
-// successStep is how far apart two last successes must be to order endpoints
-// that are all in doubt: less says nothing about them.
-const successStep = 10 * time.Second
-
-// latest keeps, of doubtful endpoints, those that succeeded most recently.
-func (s *Snapshot) latest(of []contender) []contender {
-	var last time.Time
-	for _, c := range of {
-		if at := s.Status[c.position].Succeeded; at.After(last) {
-			last = at
-		}
-	}
-	return slices.DeleteFunc(of, func(c contender) bool {
-		return last.Sub(s.Status[c.position].Succeeded) >= successStep
-	})
-}
-
-// preferred keeps the client's region when it has a contender.
-func (s *Snapshot) preferred(id RegionID, of []contender) []contender {
-	region, given := s.Table.region[id]
-	elsewhere := func(c contender) bool { return s.slots[c.position].region != region }
-	there := func(c contender) bool { return !elsewhere(c) }
-	if !given || !slices.ContainsFunc(of, there) {
-		return of
-	}
-	return slices.DeleteFunc(of, elsewhere)
 }
 
 // nobody says why no endpoint of the pool is eligible: the reason that would

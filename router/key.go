@@ -4,12 +4,18 @@ import "math"
 
 // Key hashes what should stay together, a session or a request's identity, to a
 // Query.Key (FNV-1a, then a finaliser so that near names land far apart).
-func Key(s string) uint64 {
+func Key[Text string | []byte](s Text) uint64 {
 	h := uint64(14695981039346656037)
 	for i := 0; i < len(s); i++ {
 		h = (h ^ uint64(s[i])) * 1099511628211
 	}
 	return mix(h)
+}
+
+// SessionKey is the Query.Key of a session with a model, or of all requests with it
+// whose prompts begin alike.
+func SessionKey[Text string | []byte](m Model, session Text) uint64 {
+	return mix(Key(string(m)) ^ Key(session))
 }
 
 // mix is the finaliser of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014): every bit

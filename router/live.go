@@ -4,15 +4,21 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"proxima/geo"
 )
 
 // Live holds the current Snapshot. Readers load it with one atomic read; writers
 // build the next one under a mutex and publish it with one store.
 type Live struct {
+	Cells    *Cells    // what was learned about clients' neighbourhoods
+	Affinity *Affinity // where sessions and prompts were last
+
 	current atomic.Pointer[Snapshot]
 
 	mu      sync.Mutex // held by writers
@@ -26,9 +32,18 @@ type metered struct {
 	meter *Meter
 }
 
+// How much is remembered of clients and of prompts, however many there are.
+const (
+	mostCells      = 1 << 16 // of 8 bytes a region
+	mostAffinities = 1 << 17 // of 16 bytes
+)
+
 // NewLive starts with a table of which nothing is known yet.
 func NewLive(t *Table) *Live {
-	l := &Live{meters: map[EndpointID]*metered{}}
+	l := &Live{
+		meters: map[EndpointID]*metered{},
+		Cells:  NewCells(mostCells, len(t.Regions)), Affinity: NewAffinity(mostAffinities),
+	}
 	l.SetTable(t)
 	return l
 }
@@ -59,7 +74,66 @@ func (l *Live) SetTable(t *Table) {
 	if old != nil {
 		drains = old.Drained.within(t)
 	}
+	if old != nil {
+		l.Cells.Remap(moved(old.Table, t))
+	}
 	l.publish(t, status, drains)
+}
+
+// moved says for each region of the new table where it was in the old one; −1: nowhere.
+func moved(old, next *Table) []int {
+	from := make([]int, len(next.Regions))
+	for at, region := range next.Regions {
+		from[at] = -1
+		before, there := old.RegionPosition(region.ID)
+		if there && old.Regions[before].Place == region.Place {
+			from[at] = before
+		}
+	}
+	return from
+}
+
+// Met takes in that a client's own round trip to this router was measured: for each
+// region it bounds how far the client can be, where the router's path is known.
+func (l *Live) Met(client netip.Addr, from geo.Location, trip time.Duration) {
+	if !from.Placed {
+		return
+	}
+	s, here := l.Snapshot(), from.Point()
+	for region, pathMs := range s.paths() {
+		if pathMs > 0 {
+			prior := DistanceMs(here, s.Table.points[region])
+			l.Cells.Learn(client, from.Country, region, Approach(prior, ms(trip), pathMs)-prior)
+		}
+	}
+}
+
+// paths are the router's shortest measured round trips to each region; 0: none.
+func (s *Snapshot) paths() []float64 {
+	paths := make([]float64, len(s.Table.Regions))
+	for at, m := range s.meters {
+		shortest := &paths[s.slots[at].region]
+		if path := m.path.value(); path > 0 && (*shortest == 0 || path < *shortest) {
+			*shortest = path
+		}
+	}
+	return paths
+}
+
+// Sent notes to which endpoint a session or a prompt goes, and how long it is.
+func (l *Live) Sent(key uint64, id EndpointID, kb float64, now time.Time) {
+	l.Affinity.Sent(key, uint32(Key(string(id))>>32), kb, now)
+}
+
+// Warm returns where a session or a prompt was last, and how much of it that
+// endpoint may still have.
+func (l *Live) Warm(key uint64, kb float64, now time.Time) Warm {
+	warm, known := l.Affinity.Find(key, now)
+	if !known {
+		return Warm{}
+	}
+	warm.KB = min(warm.KB, kb)
+	return warm
 }
 
 // SetStatus publishes what is now believed of an endpoint. It reports false for
@@ -126,16 +200,17 @@ func (l *Live) Settle(now time.Time) {
 
 // typical is what the endpoints that serve a model have in common: the medians
 // of their own times, 0 when none has any.
-type typical struct{ serveMs, wholeMs float64 }
+type typical struct{ serveMs, wholeMs, prefillMs float64 }
 
 func (s *Snapshot) typical(m Model) typical {
-	var serve, whole []float64
+	var serve, whole, prefill []float64
 	pool, _ := s.Table.Serving(m)
 	for _, at := range pool {
 		serve = append(serve, s.meters[at].serve.own.value())
 		whole = append(whole, s.meters[at].whole.own.value())
+		prefill = append(prefill, s.meters[at].prefill.trusted())
 	}
-	return typical{median(serve), median(whole)}
+	return typical{median(serve), median(whole), median(prefill)}
 }
 
 // median sorts the times and returns the middle one of those that are known; of

@@ -36,4 +36,20 @@ const (
 	NoRegion      Reason = "residency_unavailable" // residency leaves no region that serves it
 	NoneAvailable Reason = "no_endpoint_available" // drained, too far, or the table is empty
 	NoneLeft      Reason = "all_endpoints_tried"   // each one was tried for this request
+	Shed          Reason = "shed"                  // everything is full, and others come first
 )
+
+// Priority says who is turned away first when everything is full.
+type Priority uint8
+
+// The zero Priority is that of a request that asks for none.
+const (
+	Standard Priority = iota
+	Critical
+	Batch
+	priorities
+)
+
+var priorityNames = [...]string{"standard", "critical", "batch"}
+
+func (p Priority) String() string { return priorityNames[p] }

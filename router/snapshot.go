@@ -26,6 +26,7 @@ func (h Health) String() string { return healthNames[h] }
 // Status is the belief about one endpoint at one instant.
 type Status struct {
 	Health    Health
+	Trial     bool          // half-open: its ejection is over and one real request at a time may try it
 	Latency   time.Duration // the last successful probe's, 0: none yet
 	Since     time.Time     // when Health last changed
 	Cause     string        // what speaks against it, in words for an operator; also of an endpoint that is Up all the same
@@ -61,11 +62,50 @@ func NewSnapshot(t *Table, status []Status, drains Drains) *Snapshot {
 		slots:   slices.Clone(t.slots),
 	}
 	copy(s.Status, status)
+	tripped := s.tripped()
 	for at, e := range t.Endpoints {
-		s.slots[at].health = s.Status[at].Health
-		s.slots[at].drained = drains.Endpoints[e.ID] || drains.Regions[e.Region]
+		slot, status := &s.slots[at], &s.Status[at]
+		slot.standing, slot.trial = standing(status.Health), status.Trial && status.Health == Ejected
+		if slot.standing == TierReady && tripped.Has(slot.region) {
+			slot.standing = TierDoubt
+		}
+		if !status.Succeeded.IsZero() {
+			slot.succeeded = status.Succeeded.UnixNano()
+		}
+		slot.drained = drains.Endpoints[e.ID] || drains.Regions[e.Region]
 	}
 	return s
+}
+
+func standing(h Health) Tier {
+	switch h {
+	case Up:
+		return TierReady
+	case Down:
+		return TierDown
+	}
+	return TierDoubt
+}
+
+// tripped are the regions of which half the endpoints or more were ejected, two at
+// the least: what failed them is likely to fail the rest.
+func (s *Snapshot) tripped() Regions {
+	t := s.Table
+	ejected, all := make([]int, len(t.Regions)), make([]int, len(t.Regions))
+	for at := range t.Endpoints {
+		region := t.slots[at].region
+		all[region]++
+		if s.Status[at].Health == Ejected && !s.Status[at].Trial {
+			ejected[region]++
+		}
+	}
+	var tripped Regions
+	for region, n := range ejected {
+		if n >= 2 && 2*n >= all[region] {
+			tripped = tripped.with(region)
+		}
+	}
+	return tripped
 }
 
 // IsDrained reports whether the endpoint at a position, or its region, is drained.
@@ -81,7 +121,7 @@ func (s *Snapshot) Healthy(from geo.Location) []int {
 	var healthy []int
 	rules := s.standing(from.Country)
 	for at := range s.Table.Endpoints {
-		if rules.forbid(at) == "" && s.slots[at].health == Up {
+		if rules.forbid(at) == "" && s.slots[at].standing == TierReady {
 			healthy = append(healthy, at)
 		}
 	}
@@ -91,11 +131,15 @@ func (s *Snapshot) Healthy(from geo.Location) []int {
 // Load is what was measured of one endpoint at one instant. The zero Load is an
 // idle endpoint of which nothing is known.
 type Load struct {
-	InFlight int
-	ServeMs  float64 // expected time to first token on the server alone; 0: unknown
-	PathMs   float64 // the router's round trip to it; 0: unknown
-	CoolMs   float64 // how long it still asked to be left alone (Retry-After); 0: it did not
-	Withheld float64 // share of keys not yet given back to it after a recovery, 0 to 1
+	InFlight  int     // requests of this router that are there now
+	Queue     float64 // of all routers, estimated (see Queue); less than InFlight: nothing was reported
+	Capacity  float64 // what it was seen to carry at once; 0: not learned yet
+	WaitKB    float64 // of prompts there, whose first token has not come
+	ServeMs   float64 // expected time to first token on the server alone, when idle; 0: unknown
+	PrefillMs float64 // for each KB of prompt; 0: unknown
+	PathMs    float64 // the router's round trip to it; 0: unknown
+	CoolMs    float64 // how long it still asked to be left alone (Retry-After); 0: it did not
+	Withheld  float64 // share of keys not yet given back to it after a recovery, 0 to 1
 }
 
 // Measure copies the meters into buf, grown as needed, and returns one Load for
@@ -106,7 +150,7 @@ func (s *Snapshot) Measure(buf []Load, now time.Time) []Load {
 	}
 	buf = buf[:len(s.meters)]
 	for at, m := range s.meters {
-		buf[at] = m.load(now)
+		m.measure(&buf[at], now)
 		buf[at].Withheld = withheld(s.Status[at].Recovered, now, s.Table.Steering.SlowStart)
 	}
 	return buf

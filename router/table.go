@@ -55,6 +55,10 @@ type Steering struct {
 	MaxDetour time.Duration // most network time beyond the nearest endpoint's; 0: no limit
 	SlowStart time.Duration // how long a recovered endpoint takes to its full share; 0: at once
 	Residency []Residency
+
+	// Shed is the load, of the least loaded endpoint, at which requests of a
+	// priority are turned away when every eligible endpoint is full; 0: never.
+	Shed [priorities]float64
 }
 
 // Table is the operator's intent: which endpoints exist, where, and what the
@@ -68,6 +72,7 @@ type Table struct {
 
 	slots    []slot             // by endpoint position
 	points   []geo.Point        // by region position: where it is
+	placed   bool               // every region is somewhere
 	even     bool               // every endpoint weighs the same
 	models   map[Model][]int    // named model → positions that serve it
 	any      []int              // positions that serve every model
@@ -78,17 +83,19 @@ type Table struct {
 }
 
 // slot is what a decision reads of an endpoint, close together in memory. A
-// snapshot has its own copy, with the last two filled in.
+// snapshot has its own copy, with the last four filled in.
 type slot struct {
-	region   int     // its position
-	capacity int     // 0: not declared
-	limit    int     // in flight, at which it is full
-	weight   float64 // capacity, or what is assumed of it
-	share    float64 // of it that one request takes
-	biasMs   float64 // its region's toll
-	hash     uint64  // of its ID, for the rendezvous
-	health   Health
-	drained  bool // itself or its region
+	region    int     // its position
+	capacity  int     // 0: not declared
+	most      float64 // capacity; +Inf: not declared
+	weight    float64 // capacity, or what is assumed of it
+	share     float64 // of it that one request takes
+	biasMs    float64 // its region's toll
+	hash      uint64  // of its ID, for the rendezvous
+	succeeded int64   // when it last did, in unix ns; 0: never
+	standing  Tier    // what health alone makes of it
+	trial     bool    // half-open: one request at a time may try it
+	drained   bool    // itself or its region
 }
 
 // NewTable indexes regions and endpoints. An identity that stands twice, or a
@@ -98,6 +105,7 @@ func NewTable(regions []Region, endpoints []Endpoint, steering Steering) (*Table
 	t := &Table{
 		Regions:  slices.Clone(regions),
 		Steering: steering,
+		placed:   true,
 		models:   map[Model][]int{},
 		allowed:  map[string]Regions{},
 		position: make(map[EndpointID]int, len(endpoints)),
@@ -109,6 +117,7 @@ func NewTable(regions []Region, endpoints []Endpoint, steering Steering) (*Table
 		}
 		t.region[region.ID] = at
 		t.points = append(t.points, region.Place.Point())
+		t.placed = t.placed && region.Place.Placed
 	}
 	for _, e := range endpoints {
 		if _, given := t.region[e.Region]; !given {
@@ -132,7 +141,7 @@ func (t *Table) indexEndpoints() error {
 		t.position[e.ID] = at
 		region := t.region[e.Region]
 		t.slots = append(t.slots, slot{
-			region: region, capacity: e.Capacity, limit: limit(e.Capacity), weight: weight(e.Capacity), share: 1 / weight(e.Capacity),
+			region: region, capacity: e.Capacity, most: most(e.Capacity), weight: weight(e.Capacity), share: 1 / weight(e.Capacity),
 			biasMs: ms(t.Regions[region].Bias), hash: Key(string(e.ID)),
 		})
 		t.even = t.even && t.slots[at].weight == t.slots[0].weight
@@ -147,11 +156,11 @@ func (t *Table) indexEndpoints() error {
 	return nil
 }
 
-func limit(capacity int) int {
+func most(capacity int) float64 {
 	if capacity > 0 {
-		return capacity
+		return float64(capacity)
 	}
-	return math.MaxInt
+	return math.Inf(1)
 }
 
 func weight(capacity int) float64 {

@@ -93,7 +93,7 @@ function askForToken(trouble) {
 
 function show(status, requests) {
   if (!document.getSelection().isCollapsed) return; // somebody is copying text
-  const { version, config, regions } = status.body;
+  const { version, config, regions, self_suspicion, steering } = status.body;
   $("about").textContent = [
     version,
     config.hash && `configuration ${config.hash.slice(0, 12)}`,
@@ -103,12 +103,31 @@ function show(status, requests) {
     $("trouble").textContent = `The newest configuration was refused ${ago(config.refused.at, status.now)}: ${config.refused.why}`;
     $("trouble").hidden = false;
   }
+  say("suspicion", self_suspicion && suspicion(self_suspicion));
+  say("steering", steering.otherwise && otherSteering(steering.otherwise));
   $("totals").replaceChildren(...totals(regions));
   $("regions").replaceChildren(...regions.map((region) => regionCard(region, status.now)));
   const rows = requests.body.requests;
   $("request-rows").replaceChildren(...rows.map(requestRow));
   $("requests").hidden = rows.length === 0;
   $("no-requests").hidden = rows.length > 0;
+}
+
+// say shows a sentence, or nothing where there is none. It changes only what is
+// different, so that a screen reader says it once.
+function say(id, sentence) {
+  if (sentence && $(id).textContent !== sentence) $(id).textContent = sentence;
+  $(id).hidden = !sentence;
+}
+
+const suspicion = ({ since, detail }) =>
+  `This router suspects its own network since ${new Date(since).toLocaleTimeString()}: ${detail}. Meanwhile failures change no health.`;
+
+function otherSteering({ by, sampled, moved_ratio, difference_ms }) {
+  const ms = Math.round(difference_ms);
+  const costs = ms ? `${Math.abs(ms)} ms ${ms > 0 ? "more" : "less"}` : "as much";
+  const compared = `${sampled} request${sampled === 1 ? "" : "s"} compared`;
+  return `steering.by ${by} would send ${Math.round(100 * moved_ratio)} % elsewhere; by its measure the present choices cost ${costs} (${compared}).`;
 }
 
 function totals(regions) {
@@ -147,11 +166,22 @@ function endpointRow(endpoint, now) {
     make("p", "address", `${endpoint.url} · ${endpoint.models.join(", ") || "every model"}`),
     endpoint.cause && make("p", `cause ${endpoint.health}`, endpoint.cause),
     make("dl", "facts",
-      fact("in flight", endpoint.capacity ? `${endpoint.in_flight} of ${endpoint.capacity}` : endpoint.in_flight),
-      endpoint.learned_capacity !== null && fact("learned capacity", endpoint.learned_capacity),
+      fact("in flight", inFlight(endpoint)),
       fact("serve", milliseconds(endpoint.serve_ms)),
       fact("probe", milliseconds(endpoint.latency_ms))),
-    endpoint.capacity > 0 && bar(endpoint.in_flight / endpoint.capacity));
+    known(endpoint) && bar(endpoint.in_flight / known(endpoint)));
+}
+
+// inFlight shows a load beside the capacities that are known: 12/32 (learned 24).
+function inFlight({ in_flight, capacity, learned_capacity }) {
+  const learned = learned_capacity === null ? "" : ` (learned ${learned_capacity})`;
+  return `${in_flight}${capacity ? `/${capacity}` : ""}${learned}`;
+}
+
+// known is the smaller of the capacities that are known; 0: neither is.
+function known({ capacity, learned_capacity }) {
+  const least = Math.min(capacity || Infinity, learned_capacity || Infinity);
+  return Number.isFinite(least) ? least : 0;
 }
 
 function bar(share) {

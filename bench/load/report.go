@@ -33,6 +33,7 @@ type Latency struct {
 	Mean float64 `json:"mean"`
 	P50  float64 `json:"p50"`
 	P90  float64 `json:"p90"`
+	P95  float64 `json:"p95"`
 	P99  float64 `json:"p99"`
 	P999 float64 `json:"p999"`
 	Max  float64 `json:"max"`
@@ -80,7 +81,7 @@ func report(plan Plan, results []Result) Report {
 			total = append(total, result.Total)
 		}
 	}
-	r.FirstByte, r.Total, r.Lag = latency(firstByte), latency(total), latency(lag)
+	r.FirstByte, r.Total, r.Lag = LatencyOf(firstByte), LatencyOf(total), LatencyOf(lag)
 	slices.SortStableFunc(r.Regions, func(a, b Region) int {
 		return int(math.Copysign(1, a.First-b.First))
 	})
@@ -134,7 +135,8 @@ func (r *Report) answered(region string, at float64) {
 	seen.First, seen.Last = min(seen.First, at), max(seen.Last, at)
 }
 
-func latency(sample []time.Duration) Latency {
+// LatencyOf is the distribution of a sample, which it sorts; of an empty one it is zero.
+func LatencyOf(sample []time.Duration) Latency {
 	if len(sample) == 0 {
 		return Latency{}
 	}
@@ -148,7 +150,7 @@ func latency(sample []time.Duration) Latency {
 	}
 	return Latency{
 		Mean: milliseconds(sum) / float64(len(sample)),
-		P50:  at(0.50), P90: at(0.90), P99: at(0.99), P999: at(0.999),
+		P50:  at(0.50), P90: at(0.90), P95: at(0.95), P99: at(0.99), P999: at(0.999),
 		Max: milliseconds(sample[len(sample)-1]),
 	}
 }

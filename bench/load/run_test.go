@@ -212,7 +212,7 @@ func TestTheReportTellsRegionsSecondsAndPercentiles(t *testing.T) {
 		if report.Complete != 99 || report.Failed != 1 || heard != 100 || report.Results[0].Attempts != 1 {
 			t.Errorf("%d complete, %d failed, %d heard", report.Complete, report.Failed, heard)
 		}
-		if l := report.FirstByte; l.P50 != 50 || l.P90 != 90 || l.P99 != 99 || l.Max != 100 || l.Mean != 50.5 {
+		if l := report.FirstByte; l.P50 != 50 || l.P90 != 90 || l.P95 != 95 || l.P99 != 99 || l.Max != 100 || l.Mean != 50.5 {
 			t.Errorf("first byte %+v", l)
 		}
 		if r := report.Regions; len(r) != 2 || r[0] != (Region{"texas", 60, 0.001, 1.24}) || r[1].First != 1.282 {

@@ -136,19 +136,17 @@ func (a *app) printReasons(x admin.Explanation) {
 		fmt.Fprintln(a.stdout, "         no healthy endpoint may serve it: the best of the others is tried")
 	}
 	if len(x.Candidates) > 0 {
-		t := newTable("candidate", "region", "tier", "net ms", "serve ms", "load", "warm ms", "bias ms", "cost ms")
+		t := newTable("candidate", "region", "tier", "net ms", "serve ms", "load", "wait ms", "warm ms", "bias ms", "cost ms")
 		for _, c := range x.Candidates {
 			t.AppendRow([]any{
 				mark(c, x.Chosen) + c.Endpoint, c.Region, c.Tier, number(c.NetMs), number(c.ServeMs), fmt.Sprintf("%.2f", c.Load),
-				number(c.WarmMs), number(c.BiasMs), number(c.CostMs),
+				number(c.WaitMs), number(c.WarmMs), number(c.BiasMs), number(c.CostMs),
 			})
 		}
 		fmt.Fprintln(a.stdout)
 		printTable(a.stdout, t)
-		fmt.Fprintln(a.stdout, "\ncost = net + serve·(1 + load³) − warm + bias")
-		if x.Chosen.Endpoint != x.Candidates[0].Endpoint {
-			fmt.Fprintln(a.stdout, "The cheapest was not chosen: within steering.slack of its cost the session or request decides, or the client's preferred region.")
-		}
+		fmt.Fprintln(a.stdout, "\ncost = net + serve·(1 + load³) + wait − warm + bias")
+		a.printSentences(x)
 	}
 	if len(x.Rejected) > 0 {
 		t := newTable("rejected", "region", "reason")
@@ -158,6 +156,68 @@ func (a *app) printReasons(x admin.Explanation) {
 		fmt.Fprintln(a.stdout)
 		printTable(a.stdout, t)
 	}
+}
+
+// printSentences says what follows from the costs: the band, who is next, and what
+// the other steering.by would do.
+func (a *app) printSentences(x admin.Explanation) {
+	if x.Chosen == nil || x.BandMs == nil {
+		return // an older router does not tell
+	}
+	fmt.Fprintln(a.stdout, bandSentence(x, *x.BandMs))
+	fmt.Fprintln(a.stdout, runnerUpSentence(x.RunnerUp))
+	if x.Otherwise != nil {
+		fmt.Fprintln(a.stdout, otherwiseSentence(x.Chosen, x.Otherwise))
+	}
+}
+
+// bandSentence says among whom the key decided, or what came before costs.
+func bandSentence(x admin.Explanation, bandMs float64) string {
+	inside := 0
+	for _, c := range x.Candidates {
+		if c.CostMs <= bandMs {
+			inside++
+		}
+	}
+	band := fmt.Sprintf("The band ends at the best cost, %s ms", number(bandMs))
+	slack := bandMs - x.Candidates[0].CostMs
+	if slack > 0 {
+		band = fmt.Sprintf("The band ends at %s ms, %s ms (steering.slack) over the best cost", number(bandMs), number(slack))
+	}
+	switch {
+	case x.Chosen.CostMs > bandMs && x.FailOpen:
+		return band + ", but of the doubtful those that succeeded last come first."
+	case x.Chosen.CostMs > bandMs:
+		return band + ", but the region that the client prefers comes first."
+	case inside > 1:
+		return fmt.Sprintf("%s: of the %d candidates in it the key of the session or request decides.", band, inside)
+	case slack > 0:
+		return band + ": only the cheapest is in it."
+	}
+	return band + ": without a session or a long prompt the cheapest is taken."
+}
+
+func runnerUpSentence(r *admin.RunnerUp) string {
+	if r == nil {
+		return "Without it nobody could serve the request."
+	}
+	return fmt.Sprintf("Without it %s in %s would serve the request, at %s ms: %s.", r.Endpoint, r.Region, number(r.CostMs), r.Reason)
+}
+
+func otherwiseSentence(chosen *admin.Choice, o *admin.Otherwise) string {
+	if o.Chosen.Endpoint == chosen.Endpoint {
+		return fmt.Sprintf("steering.by %s would choose the same, at %s ms by its measure.", o.By, number(o.Chosen.CostMs))
+	}
+	return fmt.Sprintf("steering.by %s would choose %s in %s, at %s ms; by its measure the present choice costs %s ms, %s.",
+		o.By, o.Chosen.Endpoint, o.Chosen.Region, number(o.Chosen.CostMs), number(o.Ours.CostMs), moreOrLess(o.DifferenceMs))
+}
+
+// moreOrLess says a difference in words, to the same precision as costs.
+func moreOrLess(ms float64) string {
+	if ms < 0 {
+		return number(-ms) + " ms less"
+	}
+	return number(ms) + " ms more"
 }
 
 // mark points at the chosen one.

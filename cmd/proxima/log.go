@@ -71,6 +71,8 @@ func logAccess(log *zap.Logger, r *router.Record) {
 			zap.Float64("net_ms", rounded(c.NetMs)),
 			zap.Float64("serve_ms", rounded(c.ServeMs)),
 			zap.Float64("load", rounded(c.Load)),
+			zap.Float64("wait_ms", rounded(c.WaitMs)),
+			zap.Float64("warm_ms", rounded(c.WarmMs)),
 			zap.Uint8("tier", uint8(c.Tier)),
 		)
 	}

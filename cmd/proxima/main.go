@@ -120,6 +120,7 @@ func (a *app) root() *cobra.Command {
 		a.explainCommand(),
 		a.statusCommand(),
 		a.geoCommand(),
+		a.simulateCommand(),
 		a.versionCommand(),
 	)
 	return root

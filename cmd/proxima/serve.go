@@ -199,6 +199,7 @@ func (s *service) finished(ctx context.Context, task func(context.Context)) (end
 func (s *service) clientServer() *http.Server {
 	return &http.Server{
 		Handler:                      s.proxy,
+		ConnContext:                  withVisitor,
 		DisableGeneralOptionsHandler: true, // OPTIONS * is answered like any other request
 		ErrorLog:                     zap.NewStdLog(s.log),
 		ReadHeaderTimeout:            10 * time.Second,

@@ -19,6 +19,7 @@ import (
 
 	"proxima/admin"
 	"proxima/internal/modelserver"
+	"proxima/router"
 )
 
 // running is `proxima serve` in this process.
@@ -252,12 +253,13 @@ endpoints:
   - {id: eu-1, url: %q, region: europe-west1, capacity: 4}
 `, us, eu))
 	r.eventually("the router is ready", func() bool { return r.ready() })
-	for range 5 { // each answer teaches; the next decision knows
+	for _, session := range []string{"", "alice", "", "alice", "alice"} { // each answer teaches; the next decision knows
 		var x admin.Explanation
-		r.ask("/v1/explain?client=141.2.1.1&model=any", &x)
+		r.ask("/v1/explain?client=141.2.1.1&model=any&session="+session, &x)
 		request, _ := http.NewRequest(http.MethodPost, r.address+"/v1/chat/completions",
 			strings.NewReader(`{"model": "any", "stream": true, "max_tokens": 1, "messages": []}`))
 		request.Header.Set("X-Forwarded-For", "141.2.1.1")
+		request.Header.Set("X-Proxima-Session", session)
 		response, err := http.DefaultClient.Do(request)
 		if err != nil {
 			t.Fatal(err)
@@ -272,6 +274,30 @@ endpoints:
 	http.DefaultClient.CloseIdleConnections()
 }
 
+func TestStatusSaysWhatTheOtherSteeringWouldDo(t *testing.T) {
+	r := serve(t, oneRegion(simulated(t, "us-east1"))+"client: {trusted_proxies: [127.0.0.1/32]}\n")
+	r.eventually("the router is ready", r.ready)
+	id := ""
+	for n := 0; id == "" || router.Key(id)%64 != 0; n++ {
+		id = fmt.Sprint("request-", n)
+	}
+	for _, id := range []string{"no-lot", id} {
+		request, _ := http.NewRequest(http.MethodGet, r.address+"/anything", nil)
+		request.Header.Set("X-Request-Id", id)
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+	}
+	http.DefaultClient.CloseIdleConnections()
+	var status admin.Status
+	r.ask("/v1/status", &status)
+	if o := status.Steering.Otherwise; status.Steering.By != "client" || o == nil || o.By != "path" || o.Sampled != 1 {
+		t.Errorf("steering %+v, otherwise %+v", status.Steering, o)
+	}
+}
+
 // ask reads JSON from the admin listener.
 func (r *running) ask(path string, into any) {
 	r.t.Helper()
@@ -283,6 +309,21 @@ func (r *running) ask(path string, into any) {
 	if err := json.NewDecoder(response.Body).Decode(into); err != nil {
 		r.t.Fatal(err)
 	}
+}
+
+// text reads from the admin listener.
+func (r *running) text(path string) string {
+	r.t.Helper()
+	response, err := http.Get(r.admin + path)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return string(text)
 }
 
 // request is what the router remembers of one, once it is over.
@@ -315,6 +356,51 @@ func (r *running) eventually(what string, is func() bool) {
 		if time.Now().After(deadline) {
 			r.t.Fatalf("waited in vain until %s:\n%s", what, r.log)
 		}
+	}
+}
+
+func TestARouterThatSuspectsItsOwnNetworkSaysSo(t *testing.T) {
+	var servers []*modelserver.Server
+	var urls []any
+	for _, region := range []string{"us-east1", "europe-west1"} {
+		server := modelserver.New(modelserver.Settings{Region: region})
+		listener := httptest.NewServer(server)
+		t.Cleanup(listener.Close)
+		servers, urls = append(servers, server), append(urls, listener.URL)
+	}
+	r := serve(t, fmt.Sprintf(`version: 1
+listen: 127.0.0.1:0
+admin: {listen: "127.0.0.1:0"}
+log: {format: json}
+health: {interval: 100ms, timeout: 1s}
+regions: {us-east1: {}, europe-west1: {}}
+endpoints:
+  - {id: us-1, url: %q, region: us-east1}
+  - {id: eu-1, url: %q, region: europe-west1}
+`, urls...))
+	r.eventually("the router is ready", r.ready)
+
+	for _, server := range servers { // no way out of here leads anywhere any more
+		server.Break(modelserver.Fault{Mode: modelserver.Down})
+	}
+	r.log.line(t, "this router suspects its own network, so failures change no health")
+	var during admin.Status
+	r.ask("/v1/status", &during)
+	if x := during.SelfSuspicion; x == nil || x.Since.IsZero() || !strings.Contains(x.Detail, "2 of 2 endpoints") {
+		t.Errorf("the status says %+v", x)
+	}
+	if metrics := r.text("/metrics"); !strings.Contains(metrics, "\nproxima_self_suspected 1\n") {
+		t.Error("the metric does not say so")
+	}
+
+	for _, server := range servers {
+		server.Mend()
+	}
+	r.log.line(t, "this router trusts its own network again")
+	var after admin.Status
+	r.ask("/v1/status", &after)
+	if after.SelfSuspicion != nil || !strings.Contains(r.text("/metrics"), "\nproxima_self_suspected 0\n") {
+		t.Errorf("the status still says %+v", after.SelfSuspicion)
 	}
 }
 

@@ -36,6 +36,9 @@ type service struct {
 	admin   *admin.Server
 	recent  *admin.Recent
 
+	suspicion atomic.Pointer[admin.SelfSuspicion] // nil: this router trusts its own network
+	compared  admin.Comparison
+
 	good good
 
 	inUse    atomic.Pointer[generation] // changed by the reload goroutine alone
@@ -134,10 +137,24 @@ func (s *service) joinMonitor() {
 			s.metrics.Ejected(id)
 			s.log.Warn("endpoint ejected", zap.String("endpoint", string(id)), zap.String("cause", cause))
 		},
+		Suspected: s.suspect,
 		Panicked: func(id router.EndpointID, value any, stack []byte) {
 			s.panicked("probe", value, stack)
 		},
 	}
+}
+
+// suspect tells when this router begins to suspect its own network, and when that
+// is over.
+func (s *service) suspect(since time.Time, yes bool, detail string) {
+	s.metrics.Suspected(yes)
+	if !yes {
+		s.suspicion.Store(nil)
+		s.log.Info("this router trusts its own network again", zap.String("because", detail))
+		return
+	}
+	s.suspicion.Store(&admin.SelfSuspicion{Since: since.UTC().Truncate(time.Millisecond), Detail: detail})
+	s.log.Warn("this router suspects its own network, so failures change no health", zap.String("because", detail))
 }
 
 // believe publishes an endpoint's new status. When it is found down, the requests
@@ -148,11 +165,15 @@ func (s *service) believe(id router.EndpointID, status router.Status) {
 	if !there || !s.live.SetStatus(id, status) {
 		return
 	}
-	if before := snapshot.Status[at].Health; before != status.Health {
+	before := &snapshot.Status[at]
+	switch {
+	case before.Health != status.Health:
 		s.log.Info(
 			"endpoint is "+status.Health.String(),
-			zap.String("endpoint", string(id)), zap.Stringer("before", before), zap.String("cause", status.Cause),
+			zap.String("endpoint", string(id)), zap.Stringer("before", before.Health), zap.String("cause", status.Cause),
 		)
+	case status.Trial && !before.Trial:
+		s.log.Info("endpoint is on trial", zap.String("endpoint", string(id)), zap.String("cause", status.Cause))
 	}
 	if status.Health == router.Down {
 		s.proxy.Failover.Abandon(id)
@@ -177,6 +198,9 @@ func (s *service) joinProxy() {
 		Streams:  s.metrics.Streams,
 		Panicked: func(value any, stack []byte) { s.panicked("request", value, stack) },
 		Instance: instance(),
+
+		ClientTrip: clientTrip,
+		Compared:   s.compared.Add,
 	}
 	s.metrics.Budget(failover.RetriesLeft)
 }
@@ -204,7 +228,11 @@ func (s *service) joinAdmin(c *configs.Config, version string) error {
 		Ready:   s.ready,
 		Metrics: s.metrics.Handler(),
 		Recent:  s.recent,
-		Token:   string(token),
+
+		Suspicion: s.suspicion.Load,
+		Compared:  &s.compared,
+
+		Token: string(token),
 		Audit: func(event string, r *http.Request, detail string) {
 			s.log.Info("audit: "+event, zap.String("peer", r.RemoteAddr), zap.String("detail", detail))
 		},
@@ -232,12 +260,18 @@ func (s *service) ready() error {
 		return errors.New("starting: not every endpoint has been probed yet")
 	}
 	snapshot := s.live.Snapshot()
-	for at, status := range snapshot.Status {
-		if !snapshot.IsDrained(at) && (status.Health == router.Up || status.Health == router.Suspect) {
+	for at := range snapshot.Status {
+		if !snapshot.IsDrained(at) && mayServe(&snapshot.Status[at]) {
 			return nil
 		}
 	}
 	return errors.New("no endpoint is up and not drained")
+}
+
+// mayServe reports whether an endpoint is likely to answer: it is up, a single probe
+// of it failed, or its ejection is over and a request may try it.
+func mayServe(s *router.Status) bool {
+	return s.Health == router.Up || s.Health == router.Suspect || s.Trial
 }
 
 func (s *service) panicked(where string, value any, stack []byte) {

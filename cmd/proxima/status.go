@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -47,6 +48,12 @@ func (a *app) printStatus(s admin.Status, now time.Time) {
 	fmt.Fprintf(a.stdout, "proxima %s, configuration %s, loaded %s ago\n\n", s.Version, hash, since(s.Config.LoadedAt, now))
 	if r := s.Config.Refused; r != nil {
 		fmt.Fprintf(a.stdout, "The newest configuration was refused %s ago:\n%s\n\n", since(&r.At, now), r.Why)
+	}
+	if x := s.SelfSuspicion; x != nil {
+		fmt.Fprintf(a.stdout, "This router suspects its own network, for %s: %s. Meanwhile failures change no health.\n\n", since(&x.Since, now), x.Detail)
+	}
+	if o := s.Steering.Otherwise; o != nil {
+		fmt.Fprintf(a.stdout, "%s\n\n", otherSteering(o))
 	}
 	t := newTable("region", "endpoint", "health", "for", "in flight", "serve ms", "probe ms", "why")
 	for _, region := range s.Regions {
@@ -94,11 +101,28 @@ func measured(ms float64) string {
 	return number(ms)
 }
 
+// inFlight shows a load beside the capacities that are known: 12/32 (learned 24).
 func inFlight(e admin.EndpointStatus) string {
-	if e.Capacity == 0 {
-		return fmt.Sprint(e.InFlight)
+	text := fmt.Sprint(e.InFlight)
+	if e.Capacity > 0 {
+		text += fmt.Sprintf("/%d", e.Capacity)
 	}
-	return fmt.Sprintf("%d of %d", e.InFlight, e.Capacity)
+	if e.LearnedCapacity != nil {
+		text += fmt.Sprintf(" (learned %d)", *e.LearnedCapacity)
+	}
+	return text
+}
+
+// otherSteering says what the other steering.by would do, in a sentence.
+func otherSteering(o *admin.OtherSteering) string {
+	costs := "as much"
+	if ms := math.Round(o.DifferenceMs); ms > 0 {
+		costs = fmt.Sprintf("%.0f ms more", ms)
+	} else if ms < 0 {
+		costs = fmt.Sprintf("%.0f ms less", -ms)
+	}
+	return fmt.Sprintf("steering.by %s would send %.0f %% elsewhere; by its measure the present choices cost %s (%s compared).",
+		o.By, 100*o.MovedRatio, costs, plural(o.Sampled, "request"))
 }
 
 // since says how long ago something was, in whole seconds or more.

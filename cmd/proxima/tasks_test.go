@@ -33,3 +33,16 @@ func TestABugInOneTaskIsReportedAndTheTaskBeginsAgain(t *testing.T) {
 		}
 	})
 }
+
+func TestAnEndpointOnTrialMakesARouterReady(t *testing.T) {
+	for want, statuses := range map[bool][]router.Status{
+		true:  {{Health: router.Up}, {Health: router.Suspect}, {Health: router.Ejected, Trial: true}},
+		false: {{}, {Health: router.Ejected}, {Health: router.Down}},
+	} {
+		for _, status := range statuses {
+			if got := mayServe(&status); got != want {
+				t.Errorf("%s, on trial %v: %v", status.Health, status.Trial, got)
+			}
+		}
+	}
+}
