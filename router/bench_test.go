@@ -2,7 +2,9 @@ package router
 
 import (
 	"fmt"
+	"net/netip"
 	"net/url"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -52,6 +54,52 @@ func BenchmarkDecide(b *testing.B) {
 		})
 	}
 }
+
+// With a session that is warm somewhere, a neighbourhood that is known, learned
+// capacities, prompts in line and reports of other routers.
+func BenchmarkDecideWithEverythingOn(b *testing.B) {
+	for _, n := range []int{64, 1024} {
+		b.Run(fmt.Sprint("endpoints=", n), func(b *testing.B) {
+			snapshot, load := fleet(b, n)
+			for i := range load {
+				l := &load[i]
+				l.Capacity, l.Queue = float64(20+i%16), float64(l.InFlight+2)
+				l.WaitKB, l.PrefillMs = float64(i%7), 30
+			}
+			live := NewLive(snapshot.Table)
+			client := netip.MustParseAddr("203.0.113.7")
+			for region := range snapshot.Table.Regions {
+				live.Cells.Learn(client, "DE", region, float64(region%20))
+			}
+			live.Sent(1, "endpoint-3", 10, noon)
+			q := Query{From: berlin, Model: "llama", Sticky: true, Learned: live.Cells.Find(client, "DE"), Warm: live.Warm(1, 20, noon)}
+			b.ReportAllocs()
+			for b.Loop() {
+				q.Key++
+				if d := snapshot.Decide(q, load); !d.Found() {
+					b.Fatal(d.Reason)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkLearn is all that a request teaches: it comes, it is answered, it ends.
+func BenchmarkLearn(b *testing.B) {
+	live := NewLive(func() *Table { s, _ := fleet(b, 4); return s.Table }())
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		m := live.Snapshot().Meter(int(turn.Add(1)) % 4)
+		for pb.Next() {
+			m.Begin(noon, 4)
+			m.Answered(4)
+			m.Served(Sample{At: noon, Elapsed: 200 * time.Millisecond, Load: 0.5, Queue: 9, WaitKB: 8, KB: 4, Streamed: true})
+			m.End()
+		}
+	})
+}
+
+var turn atomic.Int64
 
 func BenchmarkMeasure(b *testing.B) {
 	for _, n := range []int{3, 64, 256} {

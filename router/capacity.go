@@ -13,14 +13,15 @@ const (
 	capacityStart = 8.0                    // before anything was seen
 	capacityLeast = 2.0                    // one request, and one to try with
 	slowBeyond    = 2.5                    // times the expected time: more is a queue
+	slowLeast     = 100.0                  // ms beyond the expected time; less is no queue that anybody feels
 	slowEnough    = 3                      // slow answers in a row make one: a single one had a long prompt before it
 	cutTo         = 0.9                    // of the capacity, when there is a queue
 	cutPause      = 500 * time.Millisecond // between two cuts: one queue slows many answers
 )
 
 // learned is the capacity of one endpoint. The zero value starts at capacityStart,
-// and doubles with the requests it carries well until the first queue is seen:
-// from there on it grows by one for each capacity's worth of good answers.
+// and is twice what it carries well until the first queue is seen: from there on it
+// grows by one for each capacity's worth of good answers.
 type learned struct {
 	bits average      // 0: nothing was seen yet
 	slow atomic.Int64 // slow answers in a row
@@ -32,7 +33,7 @@ func (c *learned) value() float64 { return c.bits.value() }
 // learn takes in one time to first token, beside what was to be expected of a server
 // with room, and how many requests it shared the server with.
 func (c *learned) learn(took, expected, queue float64, now time.Time) {
-	if expected <= 0 || took <= slowBeyond*expected {
+	if expected <= 0 || took <= max(slowBeyond*expected, expected+slowLeast) {
 		c.slow.Store(0)
 		c.grow(queue)
 		return
@@ -42,18 +43,17 @@ func (c *learned) learn(took, expected, queue float64, now time.Time) {
 	}
 }
 
-// grow takes in an answer that came in good time while so many were in flight: as many
-// as that it carries.
+// grow takes in an answer that came in good time while so many were in flight: so many
+// it carries, and, until the first queue was seen, perhaps twice as many.
 func (c *learned) grow(queue float64) {
 	c.change(func(capacity float64) float64 {
-		if queue < capacity/2 {
+		switch {
+		case queue < capacity/2:
 			return capacity
+		case c.cut.Load() == 0:
+			return max(capacity+1, 2*queue)
 		}
-		more := 1.0
-		if c.cut.Load() != 0 {
-			more /= capacity
-		}
-		return max(capacity+more, queue)
+		return max(capacity+1/capacity, queue)
 	})
 }
 

@@ -88,6 +88,7 @@ func (s scene) checkTerms(t *rapid.T, c Candidate) {
 		got, want float64
 	}{
 		{"network", c.NetMs, s.net(c.Position)},
+		{"queue", c.Queue, max(float64(s.load[c.Position].InFlight), finite(s.load[c.Position].Queue, 0))},
 		{"load", c.Load, s.utilisation(c.Position)},
 		{"bias", c.BiasMs, s.bias(c.Position)},
 		{"cost", c.CostMs, s.cost(c.Position)},
@@ -754,7 +755,7 @@ func TestWithoutReportsOnesOwnRequestsCount(t *testing.T) {
 		s := drawScene(t)
 		silent, alone := slices.Clone(s.load), slices.Clone(s.load)
 		for at := range s.load {
-			silent[at].Queue = 0
+			silent[at].Queue = float64(rapid.IntRange(0, alone[at].InFlight).Draw(t, "reported of one's own"))
 			alone[at].Queue = float64(alone[at].InFlight)
 		}
 		if a, b := s.snapshot.Decide(s.query, silent), s.snapshot.Decide(s.query, alone); a != b {
@@ -908,20 +909,37 @@ func TestPriorityDecidesOnlyWhoIsTurnedAway(t *testing.T) {
 	})
 }
 
-// Of two endpoints that are alike, the one that has the prompt's beginning serves it,
-// unless others wait there for longer than that saves.
+// Neighbours have taught that a region is near which the distance says is far.
+func TestWhatNeighboursTaughtBringsAFarRegionNear(t *testing.T) {
+	sydney := geo.Location{Placed: true, Lat: -33.9, Lon: 151.2}
+	regions := []Region{{ID: "berlin", Place: berlin, Bias: 40 * time.Millisecond}, {ID: "sydney", Place: sydney}}
+	table, err := NewTable(regions, []Endpoint{{ID: "b", Region: "berlin"}, {ID: "s", Region: "sydney"}}, Steering{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cells := NewCells(4, 2)
+	for range 100 {
+		cells.Learn(street(1), "", 1, -240)
+	}
+	q := Query{From: berlin, Learned: cells.Find(street(1), "")}
+	if d := NewSnapshot(table, nil, Drains{}).Decide(q, make([]Load, 2)); d.Chosen.Endpoint != "s" {
+		t.Errorf("%+v was chosen", d.Chosen)
+	}
+}
+
+// A prompt goes back to where its beginning is, also to a slower server, unless others
+// wait there for longer than that saves.
 func TestAPromptGoesBackWhereItsBeginningIs(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := NewSnapshot(twoRegionsOf(t), []Status{{Health: Up}, {Health: Up}}, Drains{})
-		warm := Warm{Endpoint: uint32(Key("eu-1") >> 32), KB: rapid.Float64Range(1, 40).Draw(t, "KB")}
-		waitKB := rapid.Float64Range(0, 80).Draw(t, "KB that wait there")
-		alike := Load{ServeMs: 1000, PrefillMs: 20}
-		loads := []Load{alike, alike}
-		loads[1].WaitKB = waitKB
+		warm := Warm{Endpoint: uint32(hashByHand("eu-1") >> 32), KB: rapid.Float64Range(1, 40).Draw(t, "KB")}
+		waitKB := rapid.Float64Range(0, 40).Draw(t, "KB that wait there")
+		loads := []Load{{ServeMs: 1000, PrefillMs: 20}, {ServeMs: 1100, PrefillMs: 20, WaitKB: waitKB}}
 
 		d := s.Decide(Query{Key: rapid.Uint64().Draw(t, "key"), Warm: warm}, loads)
 
-		if back := d.Chosen.Endpoint == "eu-1"; back != (warm.KB > waitKB) && warm.KB != waitKB {
+		saved := 20*(warm.KB-waitKB) - 100
+		if back := d.Chosen.Endpoint == "eu-1"; back != (saved > 0) && math.Abs(saved) > 0.01 {
 			t.Fatalf("%v KB are there, %v KB wait there, and %s was chosen", warm.KB, waitKB, d.Chosen.Endpoint)
 		}
 	})

@@ -255,9 +255,15 @@ func (b Base) days() []Scenario {
 // hourly breaks, hour by hour, one thing after the other at one place after the other.
 func hourly(places []string, hours int) []Fault {
 	kinds := []Fault{
-		{What: Refuses}, {What: Swallows}, {What: Fails, Factor: 1}, {What: Slows, Factor: 8, Endpoint: 1},
-		{What: FailsFast, Factor: 0.3, Endpoint: 2}, {What: Hangs, Endpoint: 1}, {What: Shrinks, Factor: 0.5},
-		{What: CutsOff, Factor: 0.2}, {What: Refuses, Endpoint: 1, Every: 20},
+		{What: Refuses},
+		{What: Swallows},
+		{What: Fails, Factor: 1},
+		{What: Slows, Factor: 8, Endpoint: 1},
+		{What: FailsFast, Factor: 0.3, Endpoint: 2},
+		{What: Hangs, Endpoint: 1},
+		{What: Shrinks, Factor: 0.5},
+		{What: CutsOff, Factor: 0.2},
+		{What: Refuses, Endpoint: 1, Every: 20},
 	}
 	var all []Fault
 	for hour := range hours {
