@@ -113,7 +113,7 @@ func (b *Belief) Probed(r Result) {
 func (b *Belief) Attempted(a router.Attempt, now time.Time, r float64) {
 	b.Tick(now)
 	if a.Outcome == router.Served {
-		if b.tries(a) {
+		if b.tries(a) && a.Status < 400 { // an error of the client's shows little
 			b.comeBack(now)
 		}
 		b.Alive(now)

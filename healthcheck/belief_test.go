@@ -168,7 +168,7 @@ func TestTheBeliefFollowsProbesAndRequests(t *testing.T) {
 		{"or nobody", "ok 503 503 503 fail +5s fail", "down: 2 probes in a row: connection refused"},
 
 		{"a request of the trial that is served ends it", "ok 503 503 503 +5s 200", "up (recovered 0s ago)"},
-		{"one that the client asked wrongly, too", "ok 503 503 503 +5s 404", "up (recovered 0s ago)"},
+		{"one that the client asked wrongly does not", "ok 503 503 503 +5s 404", onTrial},
 		{"one that fails ejects for twice as long", "ok 503 503 503 +5s 503", "ejected: a request failed: answered 503; left alone until 12:00:15 UTC"},
 		{"an older success decides nothing", "ok 503 503 503 +5s old-200 flowing", onTrial},
 		{"nor does an older failure", "ok 503 503 503 +5s old-503 old-503 old-503", onTrial},

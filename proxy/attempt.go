@@ -68,9 +68,8 @@ func (f *Failover) start(x *exchange, r *http.Request, s *router.Snapshot, d rou
 	x.attempt = a
 	a.dialWait = dialWait(a.meter.Path())
 	a.ctx, a.cancel = context.WithCancelCause(r.Context())
-	a.kb = max(x.kb()-chosen.WarmKB, 0)
+	a.kb = max(x.waitKB()-chosen.WarmKB, 0)
 	a.meter.Begin(a.Started, a.kb)
-	x.remember(a)
 	return a
 }
 
@@ -222,12 +221,17 @@ func (a *attempt) judge(response *http.Response, err error) {
 	a.failover.Attempted(a.Attempt)
 }
 
-// teach lets the meter learn how soon the endpoint answers. Only inference says
-// something about that.
+// teach lets the meter learn how soon the endpoint answers, from when it was connected.
+// Only inference says something about that, and only when nobody waited for the client.
 func (a *attempt) teach(response *http.Response) {
-	if r := a.exchange.in; r.Method == http.MethodPost && isInference(r.URL.Path) {
+	r := a.exchange.in
+	if r.Method != http.MethodPost || !isInference(r.URL.Path) {
+		return
+	}
+	a.exchange.remember(a)
+	if a.exchange.body.whole() {
 		a.meter.Served(router.Sample{
-			At: a.Started.Add(a.FirstByte), Elapsed: a.FirstByte,
+			At: a.Started.Add(a.FirstByte), Elapsed: a.FirstByte - a.Connected,
 			Load: a.chosen.Load, Queue: a.chosen.Queue, WaitKB: a.chosen.WaitKB,
 			KB: a.kb, Streamed: isStream(response.Header),
 		})

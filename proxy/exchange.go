@@ -24,6 +24,7 @@ type exchange struct {
 
 	body     body         // what the client sent, kept for another attempt
 	query    router.Query // what the decision is about
+	streams  bool         // the client asks for the answer token by token
 	prefix   []byte       // how the prompt begins; nil: too short to matter
 	protocol string       // what the client may switch to, "" for nothing
 	record   router.Record
@@ -83,23 +84,35 @@ func (x *exchange) affinity() (key uint64, sticky bool) {
 	return router.Key(x.record.ID), false
 }
 
-// kb is the length of the prompt, about; 0: unknown.
-func (x *exchange) kb() float64 { return max(float64(x.body.length), 0) / 1024 }
+// promptKB is the length of the prompt, about; 0: it is not a prompt, or not all of it
+// is here, for nobody is believed about what he has not sent.
+func (x *exchange) promptKB() float64 {
+	if x.in.Method != http.MethodPost || !isInference(x.in.URL.Path) || !x.body.whole() {
+		return 0
+	}
+	return float64(len(x.body.kept)) / 1024
+}
 
-// recall adds to the query what was learned of clients like this one, and where
-// its prompt was last.
+// waitKB is how much of the prompt others wait for until the first byte of the answer
+// shows that it is computed. That of an answer in one piece shows more than that.
+func (x *exchange) waitKB() float64 {
+	if !x.streams {
+		return 0
+	}
+	return x.promptKB()
+}
+
+// recall adds to the query where its prompt was last.
 func (x *exchange) recall() {
-	live := x.handler.Live
-	x.query.Learned = live.Cells.Find(x.record.Client, x.record.From.Country)
 	if x.query.Sticky {
-		x.query.Warm = live.Warm(x.query.Key, x.kb(), x.record.Started)
+		x.query.Warm = x.handler.Live.Warm(x.query.Key, x.promptKB(), x.record.Started)
 	}
 }
 
-// remember notes where the prompt goes.
+// remember notes where the prompt is now.
 func (x *exchange) remember(a *attempt) {
-	if x.query.Sticky {
-		x.handler.Live.Sent(x.query.Key, a.Endpoint, x.keptKB(), a.Started)
+	if kb := x.keptKB(); x.query.Sticky && kb > 0 {
+		x.handler.Live.Sent(x.query.Key, a.Endpoint, kb, a.Started)
 	}
 }
 
@@ -109,7 +122,7 @@ func (x *exchange) keptKB() float64 {
 	if x.in.Header.Get("X-Proxima-Session") == "" {
 		return prefixBytes / 1024.0
 	}
-	return x.kb()
+	return x.promptKB()
 }
 
 // priority is what the client says of its request. A word that is not known counts

@@ -66,7 +66,7 @@ func (x *exchange) modelOfBody(matters bool) (string, error) {
 	if err != nil {
 		return "", problemBody(err)
 	}
-	x.prefix = promptPrefix(x.body.kept, s.prompt)
+	x.prefix, x.streams = promptPrefix(x.body.kept, s.prompt), s.streams
 	if !x.body.whole() && matters {
 		if !s.found || s.isModel {
 			return "", problemTooLarge(x.settings.ReplayLimit)

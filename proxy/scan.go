@@ -24,7 +24,9 @@ type scan struct {
 	found bool
 	done  bool // the top-level value is complete
 
-	prompt int64 // where the text after the prompt's key begins; 0: there is none so far
+	streams  bool  // "stream" at the top level is true
+	isStream bool  // its value is to come
+	prompt   int64 // where the text after the prompt's key begins; 0: there is none so far
 
 	step    func(*scan, byte) error
 	inside  bool   // step is str: between the quotes of a string, and in no escape
@@ -101,6 +103,9 @@ func (s *scan) value(c byte) error {
 	}
 	if s.isModel && c != '"' {
 		return fmt.Errorf(`"model" must be a string`)
+	}
+	if s.isStream {
+		s.streams, s.isStream = c == 't', false
 	}
 	switch {
 	case c == '{':
@@ -287,6 +292,8 @@ func (s *scan) endKey(key string) error {
 		return fmt.Errorf(`the key "model" stands twice`)
 	case key == "model":
 		s.isModel, s.found, s.text = true, true, s.text[:0]
+	case key == "stream":
+		s.isStream = true
 	case s.prompt == 0 && (key == "messages" || key == "prompt" || key == "input"):
 		s.prompt = s.offset
 	case len(key) == len("model") && strings.EqualFold(key, "model"):

@@ -3,6 +3,7 @@ package proxy
 import (
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -511,5 +512,61 @@ func TestOverHTTP2ALongBodyMayWaitForItsEndpoint(t *testing.T) {
 		w.want("answer", string(got), "3000000")
 		w.want("protocol", response.Proto, "HTTP/2.0")
 		w.want("attempts", w.attempts(), "us-1 served")
+	})
+}
+
+// waitKB is what others would have to wait for at an endpoint now.
+func (w *world) waitKB(id router.EndpointID) float64 {
+	snapshot := w.live.Snapshot()
+	at, _ := snapshot.Table.Position(id)
+	return snapshot.Measure(nil, time.Now())[at].WaitKB
+}
+
+// What a client says of a body that it has not sent, or of one that is no prompt, is
+// nobody's reason to go elsewhere.
+func TestAHeldUploadMovesNobody(t *testing.T) {
+	for name, head := range map[string]string{
+		"an upload": "POST /v1/files HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n",
+		"a prompt":  "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 1000000000\r\n\r\n{\"stream\":true,\"model\":\"m\",\"x\":\"",
+	} {
+		t.Run(name, func(t *testing.T) {
+			story(t, func(w *world) {
+				w.settings.ReplayLimit = 1 << 10
+				us := w.endpoint("us-1", freezes)
+				c := w.connect()
+				c.send(head + strings.Repeat("a", 64<<10))
+				w.want("at us", w.inFlightAfter(us), 1)
+				w.want("KB before others", w.waitKB("us-1"), 0.0)
+			})
+		})
+	}
+}
+
+func TestAPromptIsWaitedForUntilItsFirstToken(t *testing.T) {
+	prompt := strings.Repeat("a", 8<<10)
+	for stream, want := range map[string]float64{"true": 8, "false": 0} { // the first byte of a whole answer comes with its last
+		t.Run(stream, func(t *testing.T) {
+			story(t, func(w *world) {
+				us := w.endpoint("us-1", freezes)
+				c := w.connect()
+				c.send(requestText("POST /v1/chat/completions", `{"model":"m","stream":`+stream+`,"prompt":"`+prompt+`"}`))
+				w.want("at us", w.inFlightAfter(us), 1)
+				w.want("KB before others", math.Round(w.waitKB("us-1")), want)
+			})
+		})
+	}
+}
+
+func TestOnlyWhatWasServedIsRemembered(t *testing.T) {
+	story(t, func(w *world) {
+		w.endpoint("us-1", refuses)
+		w.endpoint("eu-1", says("hallo"))
+		w.chat("X-Proxima-Session: anna")
+		key := router.SessionKey(w.record().Model, "anna")
+		served := router.Key("eu-1")
+		warm := w.live.Warm(key, 100, time.Now())
+		w.want("it is where it was served", warm.Endpoint, uint32(served>>32))
+		w.ask("GET /v1/models/m", "", "X-Proxima-Session: anna")
+		w.want("a GET does not change it", w.live.Warm(key, 100, time.Now()), warm)
 	})
 }

@@ -10,20 +10,19 @@ import (
 // increase, multiplicative decrease (Chiu and Jain, 1989), as concurrency limits
 // of servers are. A declared capacity bounds it from above where it is used.
 const (
-	capacityStart = 8.0                    // before anything was seen
 	capacityLeast = 2.0                    // one request, and one to try with
 	slowBeyond    = 2.5                    // times the expected time: more is a queue
 	slowLeast     = 100.0                  // ms beyond the expected time; less is no queue that anybody feels
 	slowEnough    = 3                      // slow answers in a row make one: a single one had a long prompt before it
-	cutTo         = 0.9                    // of the capacity, when there is a queue
+	cutTo         = 0.9                    // of what was there, when there is a queue
 	cutPause      = 500 * time.Millisecond // between two cuts: one queue slows many answers
 )
 
-// learned is the capacity of one endpoint. The zero value starts at capacityStart,
-// and is twice what it carries well until the first queue is seen: from there on it
-// grows by one for each capacity's worth of good answers.
+// learned is the capacity of one endpoint: unknown until the first queue is seen, then
+// a tenth less than what was there. From there on it grows by one for each capacity's
+// worth of good answers, at least to what it carries well.
 type learned struct {
-	bits average      // 0: nothing was seen yet
+	bits average      // 0: no queue was seen yet
 	slow atomic.Int64 // slow answers in a row
 	cut  atomic.Int64 // unix ns of the last cut; 0: none
 }
@@ -43,15 +42,11 @@ func (c *learned) learn(took, expected, queue float64, now time.Time) {
 	}
 }
 
-// grow takes in an answer that came in good time while so many were in flight: so many
-// it carries, and, until the first queue was seen, perhaps twice as many.
+// grow takes in an answer that came in good time while so many were in flight.
 func (c *learned) grow(queue float64) {
 	c.change(func(capacity float64) float64 {
-		switch {
-		case queue < capacity/2:
+		if capacity == 0 || queue < capacity/2 {
 			return capacity
-		case c.cut.Load() == 0:
-			return max(capacity+1, 2*queue)
 		}
 		return max(capacity+1/capacity, queue)
 	})
@@ -67,7 +62,10 @@ func (c *learned) shrink(queue float64, now time.Time) {
 	}
 	c.slow.Store(0)
 	c.change(func(capacity float64) float64 {
-		if queue < capacity/2 {
+		switch {
+		case capacity == 0:
+			return max(queue*cutTo, capacityLeast)
+		case queue < capacity/2:
 			return capacity
 		}
 		return max(min(max(capacity, queue)*cutTo, capacity), capacityLeast)
@@ -77,11 +75,9 @@ func (c *learned) shrink(queue float64, now time.Time) {
 func (c *learned) change(next func(float64) float64) {
 	for {
 		bits := c.bits.bits.Load()
-		capacity := math.Float64frombits(bits)
-		if capacity == 0 {
-			capacity = capacityStart
-		}
-		if c.bits.bits.CompareAndSwap(bits, math.Float64bits(min(next(capacity), 1e6))) {
+		was := math.Float64frombits(bits)
+		now := min(next(was), 1e6)
+		if now == was || c.bits.bits.CompareAndSwap(bits, math.Float64bits(now)) {
 			return
 		}
 	}

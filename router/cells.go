@@ -108,10 +108,18 @@ func (c *cell) known() []miss {
 	return c.row.Load().misses
 }
 
+// mostCountryMs bounds what one neighbourhood says of its country.
+const mostCountryMs = 50
+
 // Learn takes in that the distance from a client to a region missed so many
-// milliseconds of the round trip, for its prefix and its country.
+// milliseconds of the round trip, for its prefix, and once for each prefix, within
+// bounds, for its country: a single stranger does not speak for a country.
 func (c *Cells) Learn(client netip.Addr, country string, region int, missMs float64) {
-	if region < 0 || math.IsNaN(missMs) || math.Abs(missMs) > 60_000 {
+	prefix, ok := neighbourhood(client)
+	if !ok || region < 0 || math.IsNaN(missMs) || math.Abs(missMs) > 60_000 {
+		return
+	}
+	if first := c.prefix(prefix).learn(region, missMs); !first {
 		return
 	}
 	if at := countryIndex(country); at >= 0 {
@@ -122,10 +130,7 @@ func (c *Cells) Learn(client netip.Addr, country string, region int, missMs floa
 			c.catchUp(made)
 			held = c.country[at].Load()
 		}
-		held.learn(region, missMs)
-	}
-	if prefix, ok := neighbourhood(client); ok {
-		c.prefix(prefix).learn(region, missMs)
+		held.learn(region, min(max(missMs, -mostCountryMs), mostCountryMs))
 	}
 }
 
@@ -171,10 +176,10 @@ func (c *Cells) catchUp(made *cell) {
 	}
 }
 
-func (c *cell) learn(region int, missMs float64) {
-	if misses := c.known(); region < len(misses) {
-		misses[region].add(missMs)
-	}
+// learn reports whether the sample was the first.
+func (c *cell) learn(region int, missMs float64) (first bool) {
+	misses := c.known()
+	return region < len(misses) && misses[region].add(missMs) == 1
 }
 
 func (m *miss) read() (mean float64, n uint32) {
@@ -182,16 +187,16 @@ func (m *miss) read() (mean float64, n uint32) {
 	return float64(math.Float32frombits(uint32(bits >> 32))), uint32(bits)
 }
 
-func (m *miss) add(sample float64) {
+func (m *miss) add(sample float64) (n uint32) {
 	for {
 		bits := m.bits.Load()
-		mean, n := float64(math.Float32frombits(uint32(bits>>32))), uint32(bits)
-		if n < math.MaxUint32 {
+		mean := float64(math.Float32frombits(uint32(bits >> 32)))
+		if n = uint32(bits); n < math.MaxUint32 {
 			n++
 		}
 		mean += max(1/float64(n), missGain) * (sample - mean)
 		if m.bits.CompareAndSwap(bits, uint64(math.Float32bits(float32(mean)))<<32|uint64(n)) {
-			return
+			return n
 		}
 	}
 }

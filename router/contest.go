@@ -138,9 +138,9 @@ func (c *contest) sheds() bool {
 // that are all in doubt: less says nothing about them.
 const successStep = 10 * time.Second
 
-// narrow leaves, of doubtful endpoints, those that succeeded most recently; those in
-// regions where the request was not yet, for what failed one endpoint is likely to fail
-// its neighbours; and those in the region that the client prefers. A wish that would
+// narrow leaves, of doubtful endpoints, those that succeeded most recently; after two
+// failures those in regions where the request was not yet, for what failed two
+// endpoints is likely to fail their neighbours; and those in the region that the client prefers. A wish that would
 // leave nobody of the deciding tier is not granted.
 func (c *contest) narrow() {
 	if c.tier >= TierDoubt && c.latest != 0 {
@@ -148,7 +148,7 @@ func (c *contest) narrow() {
 		c.hold()
 	}
 	tier := c.tier
-	if len(c.query.Tried) > 0 {
+	if len(c.query.Tried) > 1 {
 		c.fresh = true
 		if c.hold(); c.tier != tier {
 			c.fresh = false

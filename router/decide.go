@@ -27,7 +27,7 @@ type Tier uint8
 
 const (
 	TierReady Tier = iota // up, with room
-	TierFull              // up, but full, cooling down, or not yet given this key back
+	TierFull              // up, but full, cooling down, not yet given this key back, or in a region that tripped
 	TierDoubt             // untested, suspect or ejected
 	TierDown              // down
 	tiers

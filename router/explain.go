@@ -92,7 +92,7 @@ func (s *Snapshot) runnerUp(q Query, load []Load, x *Explanation) RunnerUp {
 	case r.Tier > chosen.Tier:
 		r.Detail = s.tierDetail(r.Candidate, &load[r.Position])
 	case r.CostMs > x.BandMs:
-		r.Detail = fmt.Sprintf("costs %.1f ms more: %s", r.CostMs-chosen.CostMs, dearer(&r.Candidate, &chosen))
+		r.Detail = fmt.Sprintf("costs %+.1f ms: %s", r.CostMs-chosen.CostMs, dearer(&r.Candidate, &chosen))
 	case q.Prefer != "" && r.Region != chosen.Region && chosen.Region == q.Prefer:
 		r.Detail = "the client prefers " + string(q.Prefer)
 	case chosen.Tier >= TierDoubt:
@@ -165,7 +165,7 @@ func (s *Snapshot) tierDetail(c Candidate, load *Load) string {
 	status := &s.Status[c.Position]
 	e := &s.Table.Endpoints[c.Position]
 	switch {
-	case c.Tier == TierDoubt && status.Health == Up:
+	case status.Health == Up && s.slots[c.Position].standing == TierFull:
 		return fmt.Sprintf("up, but half of the endpoints of region %s or more are ejected", e.Region)
 	case c.Tier >= TierDoubt && status.Cause != "":
 		return fmt.Sprintf("%s: %s", status.Health, status.Cause)

@@ -74,10 +74,10 @@ func (l *Live) SetTable(t *Table) {
 	if old != nil {
 		drains = old.Drained.within(t)
 	}
+	l.publish(t, status, drains)
 	if old != nil {
 		l.Cells.Remap(moved(old.Table, t))
 	}
-	l.publish(t, status, drains)
 }
 
 // moved says for each region of the new table where it was in the old one; −1: nowhere.

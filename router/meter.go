@@ -70,16 +70,22 @@ func (m *measured) learn(sample, assumed float64) {
 func (m *Meter) Begin(now time.Time, kb float64) int {
 	m.lastUsed.Store(now.UnixNano())
 	m.prefill.meet(m.pendingKB(), m.InFlight())
-	m.pending.Add(int64(finite(kb, 0) * 1024))
+	m.pending.Add(promptBytes(kb))
 	return int(m.inFlight.Add(1))
 }
 
 // Answered counts a request that does not wait for its first token any more, however
 // that came, with the KB that it began with.
-func (m *Meter) Answered(kb float64) { m.pending.Add(-int64(finite(kb, 0) * 1024)) }
+func (m *Meter) Answered(kb float64) { m.pending.Add(-promptBytes(kb)) }
 
 // End counts a request that left the endpoint, however it ended.
 func (m *Meter) End() { m.inFlight.Add(-1) }
+
+// mostPromptKB is what a prompt has at the most: about 250,000 tokens. Nobody's word
+// about a longer one counts.
+const mostPromptKB = 1024
+
+func promptBytes(kb float64) int64 { return int64(min(finite(kb, 0), mostPromptKB) * 1024) }
 
 func (m *Meter) pendingKB() float64 { return max(float64(m.pending.Load())/1024, 0) }
 
@@ -99,11 +105,11 @@ type Sample struct {
 func (m *Meter) Served(a Sample) {
 	took := max(ms(a.Elapsed)-m.path.value(), 0.1)
 	if !a.Streamed {
-		m.whole.learn(deload(took, a.Load), 0)
-		m.capacity.grow(finite(a.Queue, 0) + 1)
+		m.whole.learn(deload(took, a.Load), 0) // its length decides more than any queue
 		return
 	}
 	usual := m.serveMs()
+	a.KB = min(finite(a.KB, 0), mostPromptKB)
 	beyond := m.prefill.beyond(a.KB, a.WaitKB)
 	m.capacity.learn(took, usual+max(beyond, 0), finite(a.Queue, 0)+1, a.At)
 	idle := deload(took, a.Load)

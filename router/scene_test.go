@@ -196,13 +196,15 @@ func (s *scene) ask(t *rapid.T) {
 
 // correction is what the lessons say about the way to a region: the mean of the
 // street's, as far as four samples of the country's do not outweigh it, and that
-// against four of nothing.
+// against four of nothing. Each street's first lesson, within 50 ms, is its country's.
 func (s scene) correction(region int) float64 {
 	var country, own []float64
+	heard := map[int]bool{}
 	for _, l := range s.lessons {
-		if l.region == region && l.country != "" && l.country == s.query.From.Country {
-			country = append(country, l.missMs)
+		if l.region == region && !heard[l.street] && l.country != "" && l.country == s.query.From.Country {
+			country = append(country, min(max(l.missMs, -50), 50))
 		}
+		heard[l.street] = heard[l.street] || l.region == region
 		if l.region == region && l.street == s.street {
 			own = append(own, l.missMs)
 		}
@@ -427,10 +429,10 @@ func (s scene) tier(at int) Tier {
 		return TierFull
 	case trial && load.InFlight == 0:
 		return TierReady
-	case status.Health != Up, s.tripped(e.Region):
+	case status.Health != Up:
 		return TierDoubt
 	}
-	if s.full(at) || load.CoolMs > 0 || !s.admitted(at) {
+	if s.tripped(e.Region) || s.full(at) || load.CoolMs > 0 || !s.admitted(at) {
 		return TierFull
 	}
 	return TierReady
@@ -489,7 +491,9 @@ func (s scene) rivals(v verdict) []int {
 			return last.Sub(s.snapshot.Status[at].Succeeded) >= 10*time.Second
 		})
 	}
-	may = preferred(may, func(at int) bool { return !s.beenIn(s.snapshot.Table.Endpoints[at].Region) })
+	if len(s.query.Tried) > 1 {
+		may = preferred(may, func(at int) bool { return !s.beenIn(s.snapshot.Table.Endpoints[at].Region) })
+	}
 	return preferred(may, func(at int) bool { return s.snapshot.Table.Endpoints[at].Region == s.query.Prefer })
 }
 

@@ -67,7 +67,7 @@ func NewSnapshot(t *Table, status []Status, drains Drains) *Snapshot {
 		slot, status := &s.slots[at], &s.Status[at]
 		slot.standing, slot.trial = standing(status.Health), status.Trial && status.Health == Ejected
 		if slot.standing == TierReady && tripped.Has(slot.region) {
-			slot.standing = TierDoubt
+			slot.standing = TierFull
 		}
 		if !status.Succeeded.IsZero() {
 			slot.succeeded = status.Succeeded.UnixNano()

@@ -23,7 +23,7 @@ type Endpoint struct {
 	Region   RegionID
 	URL      *url.URL // scheme, host and an optional path prefix
 	Models   []Model  // empty: every model
-	Capacity int      // requests it serves at once; 0: not declared, never called full
+	Capacity int      // requests it serves at once; 0: not declared, learned alone
 }
 
 // By says whose distance to a region counts.
