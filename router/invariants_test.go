@@ -845,13 +845,11 @@ func busy(t *testing.T, n int, health Health) *Live {
 		t.Fatal(err)
 	}
 	live := NewLive(table)
-	for at, e := range table.Endpoints {
-		live.SetStatus(e.ID, Status{Health: health, Recovered: noon.Add(-5 * time.Second), Succeeded: noon})
-		if at == n-1 {
-			break
-		}
+	status := Status{Health: health, Recovered: noon.Add(-5 * time.Second), Succeeded: noon}
+	live.publish(table, slices.Repeat([]Status{status}, n), Drains{})
+	for at, load := range loads[:n-1] {
 		m := live.Snapshot().Meter(at)
-		for range loads[at].InFlight {
+		for range load.InFlight {
 			m.Begin(noon, 4)
 		}
 		m.Probed(20 * time.Millisecond)

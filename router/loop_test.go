@@ -90,7 +90,7 @@ func drawLoop(t *rapid.T) *loop {
 	var endpoints []Endpoint
 	for i := range rapid.IntRange(2, 5).Draw(t, "endpoints") {
 		id := RegionID(fmt.Sprint("r", i))
-		slots := rapid.IntRange(4, 32).Draw(t, "slots")
+		slots := rapid.IntRange(4, 16).Draw(t, "slots")
 		regions = append(regions, Region{ID: id, Place: geo.Location{Placed: true, Lat: 50, Lon: rapid.Float64Range(0, 20).Draw(t, "lon")}})
 		endpoints = append(endpoints, Endpoint{ID: EndpointID(fmt.Sprint("e", i)), Region: id, URL: &url.URL{}, Capacity: slots})
 		l.servers = append(l.servers, server{
