@@ -145,6 +145,7 @@ func (x *exchange) decide() (*router.Snapshot, router.Decision) {
 	buf := loads.Get().(*[]router.Load)
 	defer loads.Put(buf)
 	started := time.Now()
+	x.query.Learned = x.handler.Live.Cells.Find(x.record.Client, x.record.From.Country)
 	snapshot, decision := x.handler.decide(x.query, started, buf)
 	x.record.Decide += time.Since(started)
 	if x.isCompared() {

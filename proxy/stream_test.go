@@ -570,3 +570,20 @@ func TestOnlyWhatWasServedIsRemembered(t *testing.T) {
 		w.want("a GET does not change it", w.live.Warm(key, 100, time.Now()), warm)
 	})
 }
+
+func TestWhatIsKnownOfANeighbourhoodCounts(t *testing.T) {
+	story(t, func(w *world) {
+		w.endpoint("us-1", says("us"))
+		w.endpoint("eu-1", says("eu"))
+		before := w.chat().body
+		client, table := w.record(), w.live.Snapshot().Table
+		for at, region := range table.Regions {
+			if strings.HasPrefix(before, string(region.ID)) {
+				w.live.Cells.Learn(client.Client, client.From.Country, at, 900)
+			}
+		}
+		if after := w.chat().body; after == before {
+			t.Errorf("%s is 900 ms further than it looks, and was asked all the same", before)
+		}
+	})
+}

@@ -169,3 +169,25 @@ func TestNoReportLetsNothingWait(t *testing.T) {
 		t.Errorf("%v KB wait with %v there", got.WaitKB, got.Queue)
 	}
 }
+
+// A stranger who says that its prompt is endless makes nobody wait, and teaches no more
+// than the longest prompt there is.
+func TestAPromptCountsForAMegabyteAtTheMost(t *testing.T) {
+	var m Meter
+	m.Begin(noon, 1e9)
+	if got := m.now(noon).WaitKB; got != 1024 {
+		t.Errorf("%v KB wait, want 1024", got)
+	}
+	m.Answered(1e9)
+	if got := m.now(noon).WaitKB; got != 0 {
+		t.Errorf("%v KB wait after the answer", got)
+	}
+	long, endless := trained(100, 10, 0), trained(100, 10, 0)
+	long.Served(Sample{At: noon, Elapsed: 200 * time.Millisecond, KB: 1024, Streamed: true})
+	endless.Served(Sample{At: noon, Elapsed: 200 * time.Millisecond, KB: 1e9, Streamed: true})
+	train(long, 100, 100, 10, 0)
+	train(endless, 100, 100, 10, 0)
+	if got, want := endless.now(noon), long.now(noon); got != want {
+		t.Errorf("an endless prompt taught %+v, one of 1024 KB %+v", got, want)
+	}
+}
