@@ -11,6 +11,7 @@ import (
 // of servers are. A declared capacity bounds it from above where it is used.
 const (
 	capacityLeast = 2.0                    // one request, and one to try with
+	capacityFew   = 4.0                    // in flight; fewer make no queue by their number
 	slowBeyond    = 2.5                    // times the expected time: more is a queue
 	slowLeast     = 100.0                  // ms beyond the expected time; less is no queue that anybody feels
 	slowEnough    = 3                      // slow answers in a row make one: a single one had a long prompt before it
@@ -56,6 +57,9 @@ func (c *learned) grow(queue float64) {
 // their number that made one; and no cut goes further below what was there than the
 // rule says, because many answers tell of the same queue.
 func (c *learned) shrink(queue float64, now time.Time) {
+	if c.value() == 0 && queue < capacityFew {
+		return
+	}
 	last := c.cut.Load()
 	if since := now.UnixNano() - last; since >= 0 && since < int64(cutPause) || !c.cut.CompareAndSwap(last, now.UnixNano()) {
 		return

@@ -37,10 +37,10 @@ func TestACapacityIsUnknownUntilTheFirstQueue(t *testing.T) {
 	if got := c.value(); got != 36 {
 		t.Errorf("%v after a queue of 40, want a tenth less", got)
 	}
-	var small learned
-	small.slowAnswers(1, noon)
-	if got := small.value(); got != 2 {
-		t.Errorf("%v after a queue of one, want 2 at the least", got)
+	var idle learned
+	idle.slowAnswers(3, noon)
+	if got := idle.value(); got != 0 {
+		t.Errorf("%v, though three were there when it was slow", got)
 	}
 }
 
