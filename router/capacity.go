@@ -68,7 +68,7 @@ func (c *learned) shrink(queue float64, now time.Time) {
 	c.change(func(capacity float64) float64 {
 		switch {
 		case capacity == 0:
-			return max(queue*cutTo, capacityLeast)
+			return queue * cutTo
 		case queue < capacity/2:
 			return capacity
 		}
