@@ -101,10 +101,7 @@ func wait(load *Load) float64 {
 // what full is, and it is never more than 1. What other routers report makes it look
 // full, and not more: they may be wrong.
 func (s *slot) load(load *Load) float64 {
-	capacity, own := s.most, float64(load.InFlight)
-	if load.Capacity > 0 && load.Capacity < capacity {
-		capacity = load.Capacity
-	}
+	capacity, own := s.carries(load), float64(load.InFlight)
 	if math.IsInf(capacity, 1) {
 		return min((load.queue()+1)*s.share, 1)
 	}
@@ -123,11 +120,16 @@ func (l *Load) queue() float64 {
 // room reports whether the endpoint takes one more request of this router without
 // a queue. What other routers report makes an endpoint dearer, never full.
 func (s *slot) room(load *Load) bool {
-	most := s.most
-	if load.Capacity > 0 && load.Capacity < most {
-		most = load.Capacity
+	return float64(load.InFlight)+1 <= s.carries(load)
+}
+
+// carries is the smaller of what an endpoint declares and what was learned of it; +Inf:
+// neither is known.
+func (s *slot) carries(load *Load) float64 {
+	if load.Capacity > 0 && load.Capacity < s.most {
+		return load.Capacity
 	}
-	return float64(load.InFlight)+1 <= most
+	return s.most
 }
 
 // serve is the server's own time when idle. One that asked to be left alone is as

@@ -86,7 +86,6 @@ type Table struct {
 // snapshot has its own copy, with the last four filled in.
 type slot struct {
 	region    int     // its position
-	capacity  int     // 0: not declared
 	most      float64 // capacity; +Inf: not declared
 	weight    float64 // capacity, or what is assumed of it
 	share     float64 // of it that one request takes
@@ -141,7 +140,7 @@ func (t *Table) indexEndpoints() error {
 		t.position[e.ID] = at
 		region := t.region[e.Region]
 		t.slots = append(t.slots, slot{
-			region: region, capacity: e.Capacity, most: most(e.Capacity), weight: weight(e.Capacity), share: 1 / weight(e.Capacity),
+			region: region, most: most(e.Capacity), weight: weight(e.Capacity), share: 1 / weight(e.Capacity),
 			biasMs: ms(t.Regions[region].Bias), hash: Key(string(e.ID)),
 		})
 		t.even = t.even && t.slots[at].weight == t.slots[0].weight

@@ -121,13 +121,16 @@ func (p *Plan) run(ctx context.Context, j job) (*Result, error) {
 }
 
 // watched is a run for somebody who looks at each event before it happens, and who
-// may lose interest.
+// may lose interest. That anything is still in flight at the end is an error.
 func (r *run) watched(ctx context.Context, look func(event)) error {
 	r.begin()
 	for n := 0; !r.agenda.empty(); n++ {
 		e := r.agenda.next()
 		if e.at > r.endMs && r.open == 0 {
 			break
+		}
+		if e.at > r.endMs+endlessMs {
+			return fmt.Errorf("%d requests never end: a bug of the simulator", r.open)
 		}
 		if n%1024 == 0 && ctx.Err() != nil {
 			return ctx.Err()
@@ -136,7 +139,7 @@ func (r *run) watched(ctx context.Context, look func(event)) error {
 		look(e)
 		r.happen(e)
 	}
-	return nil
+	return r.check()
 }
 
 // inParallel calls do for 0 … n−1, as many at a time as there are processors. The

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -30,19 +31,10 @@ func Run(sc *Scenario, policy string, seed uint64) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.begin()
-	for !r.agenda.empty() {
-		e := r.agenda.next()
-		if e.at > r.endMs && r.open == 0 {
-			break
-		}
-		if e.at > r.endMs+endlessMs {
-			return nil, fmt.Errorf("%d requests never end: a bug of the simulator", r.open)
-		}
-		r.now = e.at
-		r.happen(e)
+	if err := r.watched(context.Background(), func(event) {}); err != nil {
+		return nil, err
 	}
-	return r.tally.result(r, seed), r.check()
+	return r.tally.result(r, seed), nil
 }
 
 // run is a world while it turns.
@@ -361,6 +353,9 @@ func (r *run) finish(a *attempt) {
 	if a.silent {
 		a.held[server.Done] = true
 		return
+	}
+	if !a.began { // its first byte vanished, and comes again with the last
+		r.firstByte(a)
 	}
 	r.release(a)
 	r.open--

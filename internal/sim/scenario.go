@@ -48,7 +48,6 @@ type Scenario struct {
 
 	Declared float64 // capacity as configured, over the slots that there are; 0: none is declared
 	Steering router.Steering
-	Shed     [3]float64 // by router.Priority
 	Classes  workload.Classes
 	Faults   []Fault
 	Resume   bool // a stream that breaks goes on elsewhere
