@@ -22,7 +22,9 @@ var mayImport = map[string][]string{
 	"geo/world/generate":    {"geo", "geo/mmdb", "geo/world"},
 	"router":                {"geo"},
 	"healthcheck":           {"router"},
-	"proxy":                 {"router", "geo"},
+	"proxy":                 {"router", "geo", "proxy/stream"},
+	"proxy/stream":          {},
+	"edge":                  {},
 	"configs":               {"router", "geo", "healthcheck"},
 	"metrics":               {"router", "geo"},
 	"admin":                 {"router", "geo", "configs"},
@@ -40,6 +42,8 @@ var mayImport = map[string][]string{
 
 // pure lists what the pure packages must not touch: the world, and time.
 var pure = map[string][]string{
+	"proxy/stream": {"net/http", "net", "log", "log/slog", "os", "context", "time", "sync", "math/rand", "math/rand/v2"},
+
 	"geo":    {"net/http", "net", "log", "log/slog", "os", "time", "math/rand", "math/rand/v2"},
 	"router": {"net/http", "net", "log", "log/slog", "os", "context", "math/rand", "math/rand/v2", "crypto/rand"},
 }

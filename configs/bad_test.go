@@ -69,8 +69,8 @@ func mustBeProblems(t rapid.TB, name string, err error) Problems {
 
 func TestEveryMistakeIsToldExactly(t *testing.T) {
 	files, err := filepath.Glob("testdata/bad-*.yaml")
-	if err != nil || len(files) < 60 {
-		t.Fatalf("%d bad files, want 60 or more (%v)", len(files), err)
+	if err != nil || len(files) < 120 {
+		t.Fatalf("%d bad files, want 120 or more (%v)", len(files), err)
 	}
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".yaml"), func(t *testing.T) {
@@ -139,6 +139,18 @@ func TestOneMoreThanTheLimitIsRefusedAndTheLimitNamed(t *testing.T) {
 			`5:3: client.trusted_proxies: has 1,025 entries, the limit is 1,024`,
 		},
 		{
+			"certificates", head + tail + "tls:\n  certificates:\n" + repeated(1025, "    - {certificate: c%d, key: k}\n"),
+			`5:3: tls.certificates: has 1,025 entries, the limit is 1,024`,
+		},
+		{
+			"keys", head + tail + "admission:\n  keys:\n" + repeated(10001, "    - {key: key-%05d, priority: batch}\n"),
+			`5:3: admission.keys: has 10,001 entries, the limit is 10,000`,
+		},
+		{
+			"models with rules", head + tail + "failover:\n  models:\n" + repeated(4097, "    m%d: {resume: true}\n"),
+			`5:3: failover.models: has 4,097 entries, the limit is 4,096`,
+		},
+		{
 			"bytes", head + tail + "#" + strings.Repeat(" ", MaxBytes),
 			`1:1: the file is larger than the limit of 4 MiB`,
 		},
@@ -155,7 +167,9 @@ func TestOneMoreThanTheLimitIsRefusedAndTheLimitNamed(t *testing.T) {
 func TestAsMuchAsTheLimitsAllowIsAccepted(t *testing.T) {
 	file := "version: 1\nregions:\n  us-east1: {}\n" + repeated(1023, "  r%d: {lat: 1, lon: 2}\n") +
 		"endpoints:\n" + repeated(4096, "  - {id: e%[1]d, url: \"http://127.0.0.1:9101\", region: us-east1, models: [m%[1]d]}\n") +
-		"geo:\n  overrides:\n" + repeated(16384, "    - {cidr: 2001:db8:%x::/48, region: us-east1}\n")
+		"geo:\n  overrides:\n" + repeated(16384, "    - {cidr: 2001:db8:%x::/48, region: us-east1}\n") +
+		"admission:\n  keys:\n" + repeated(10000, "    - {key: key-%05d, priority: batch}\n") +
+		"failover:\n  models:\n" + repeated(4096, "    m%d: {resume: true}\n")
 	c, err := Parse("proxima.yaml", []byte(file), env)
 	if err != nil {
 		t.Fatalf("%.300v", err)
@@ -197,6 +211,19 @@ func TestNoMoreThanAThousandProblemsAreListed(t *testing.T) {
 	problems := mustBeProblems(t, "proxima.yaml", err)
 	if last := problems[len(problems)-1]; len(problems) != 1001 || last.What != "there may be more problems: only 1,000 are listed" {
 		t.Errorf("%d problems, the last: %v", len(problems), last)
+	}
+}
+
+func TestHintsForThousandsOfLongNamesAreBounded(t *testing.T) {
+	long := strings.Repeat("m", 120)
+	file := "version: 1\nregions: {us-east1: {}}\nendpoints:\n" +
+		repeated(4096, "  - {id: e%[1]d, url: \"http://127.0.0.1:9101\", region: us-east1, models: ["+long+"%[1]d]}\n") +
+		"failover:\n  models:\n" + repeated(4096, "    "+long+"x%d: {}\n")
+	_, err := Parse("proxima.yaml", []byte(file), env)
+	problems := mustBeProblems(t, "proxima.yaml", err)
+	hints := slices.DeleteFunc(slices.Clone(problems), func(p Problem) bool { return p.Hint == "" })
+	if len(problems) != 1001 || len(hints) == 0 || len(hints) > maxCompared/4096 {
+		t.Errorf("%d problems, %d of them with a hint", len(problems), len(hints))
 	}
 }
 

@@ -69,7 +69,7 @@ func (c *Change) settings(old, next reflect.Value, under string) {
 			c.settings(was, is, path)
 			continue
 		}
-		if reflect.DeepEqual(was.Interface(), is.Interface()) {
+		if same(was, is, o.tag.Get("keyed")) {
 			continue
 		}
 		c.Settings = append(c.Settings, path)
@@ -77,6 +77,22 @@ func (c *Change) settings(old, next reflect.Value, under string) {
 			c.Restart = append(c.Restart, path)
 		}
 	}
+}
+
+// same compares two values of an option. The entries of a mapping have no order.
+func same(was, is reflect.Value, keyed string) bool {
+	if keyed == "" {
+		return reflect.DeepEqual(was.Interface(), is.Interface())
+	}
+	return reflect.DeepEqual(byName(was, keyed), byName(is, keyed))
+}
+
+func byName(list reflect.Value, keyed string) map[string]any {
+	entries := make(map[string]any, list.Len())
+	for i := range list.Len() {
+		entries[list.Index(i).FieldByName(keyed).String()] = list.Index(i).Interface()
+	}
+	return entries
 }
 
 // None reports whether nothing is different.

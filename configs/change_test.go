@@ -1,6 +1,9 @@
 package configs
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 const three = `version: 1
 regions: {us-east1: {}, europe-west1: {}, asia-northeast1: {}}
@@ -16,6 +19,22 @@ func TestADifferenceIsOneLineForTheLog(t *testing.T) {
 		{
 			"settings", three + "listen: :8081\nhealth: {interval: 1s, passive: {eject: 6s}}\nsteering: {shed: {batch: 2}, residency: [{name: a, countries: [DE], regions: [europe-west1]}]}\n",
 			"settings changed: listen, health.interval, health.passive.eject, steering.shed.batch, steering.residency; only a restart applies: listen", "",
+		},
+		{
+			"what a restart applies", three + `client: {forwarded_for: replace}
+tls: {min_version: "1.3"}
+limits: {header_size: 32KiB, header_timeout: 5s, idle_timeout: 1m, connections: 100, connections_per_address: 10, body_memory: 1GiB}
+admission: {queue: 10, wait: 1s, keys: [{key: hunter2-hunter2, priority: batch}]}
+failover: {keep_alive: 5s, resume: true, hedge: true, models: {m: {resume: false}}}
+`,
+			"settings changed: client.forwarded_for, tls.min_version, limits.header_size, limits.header_timeout, limits.idle_timeout, " +
+				"limits.connections, limits.connections_per_address, limits.body_memory and 7 more; " +
+				"only a restart applies: tls.min_version, limits.header_size, limits.header_timeout, limits.idle_timeout, " +
+				"limits.connections, limits.connections_per_address", "",
+		},
+		{
+			"a cap of an endpoint", strings.Replace(three, "region: us-east1}", "region: us-east1, max_in_flight: 8}", 1),
+			"endpoints changed: us", "",
 		},
 		{
 			"one region less", `version: 1
@@ -64,5 +83,17 @@ func TestALongDifferenceIsCutShort(t *testing.T) {
 	after := mustParse(t, three+repeated(20, "  - {id: e%02d, url: \"http://10.9.0.1\", region: us-east1}\n"))
 	if got, want := Difference(before, after).String(), "endpoints added: e00, e01, e02, e03, e04, e05, e06, e07 and 12 more"; got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestTheOrderOfModelsIsNoDifference(t *testing.T) {
+	before := mustParse(t, three+"failover: {models: {a: {resume: true}, b: {hedge: true, stall_timeout: 60s}}}\n")
+	after := mustParse(t, three+"failover: {models: {b: {stall_timeout: 1m, hedge: true}, a: {resume: true}}}\n")
+	if got := Difference(before, after).String(); got != "nothing changed" {
+		t.Errorf("got %s", got)
+	}
+	after = mustParse(t, three+"failover: {models: {a: {resume: false}, b: {hedge: true, stall_timeout: 60s}}}\n")
+	if got := Difference(before, after).String(); got != "settings changed: failover.models" {
+		t.Errorf("got %s", got)
 	}
 }

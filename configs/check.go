@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -26,6 +27,8 @@ func (c *checker) check() {
 		c.regions[c.Regions[i].Name] = &c.Regions[i]
 	}
 	c.checkListeners()
+	c.checkTLS()
+	c.checkLimits()
 	c.checkDatabase()
 	c.checkPlaces()
 	for i := range c.Regions {
@@ -39,6 +42,8 @@ func (c *checker) check() {
 	c.checkModels()
 	c.checkHealth()
 	c.checkResidency()
+	c.checkAdmission()
+	c.checkFailover()
 }
 
 func (c *checker) checkListeners() {
@@ -61,6 +66,13 @@ func (c *checker) checkListeners() {
 		return
 	}
 	c.add(listen, "is the address of clients, listen", "give operators another port, such as 9090")
+}
+
+func (c *checker) checkLimits() {
+	l, s := c.Limits, c.root.in("limits")
+	if l.ConnectionsPerAddress > l.Connections && l.Connections > 0 && c.clean(s, "connections", "connections_per_address") {
+		c.add(s.in("connections_per_address"), "must not be more than connections", "0 is a quarter of them")
+	}
 }
 
 func (c *checker) checkDatabase() {
@@ -272,6 +284,65 @@ func (c *checker) narrow(left map[Country]map[string]bool, country Country, regi
 	if country != "" && len(now) == 0 && len(before) > 0 && len(regions) > 0 {
 		c.add(s, "no region is left to this country: the rules before this one leave it others", "name a region that they share")
 	}
+}
+
+func (c *checker) checkAdmission() {
+	keys := c.root.in("admission").in("keys")
+	first := map[Secret]int{}
+	for i, k := range c.Admission.Keys {
+		if earlier, twice := first[k.Key]; twice && k.Key != "" {
+			c.add(keys.at(i).in("key"), fmt.Sprintf("is the same key as in %s[%d]", keys.path, earlier), "")
+			continue
+		}
+		first[k.Key] = i
+	}
+}
+
+// checkFailover wants the comments that the file asks for to come before a silent
+// stream is given up. The default of keep_alive does no harm when they do not.
+func (c *checker) checkFailover() {
+	s := c.root.in("failover")
+	keepAlive := s.in("keep_alive")
+	if c.Failover.StallTimeout > 0 && c.Failover.KeepAlive > c.Failover.StallTimeout &&
+		keepAlive.node != nil && c.clean(s, "keep_alive", "stall_timeout") {
+		c.add(keepAlive, "is longer than stall_timeout, so that no comment would ever be sent",
+			fmt.Sprintf("write less than %s, or 0s for no comments", c.Failover.StallTimeout))
+	}
+	c.checkRules(s.in("models"))
+}
+
+// checkRules wants the models with rules of their own to be ones that are served.
+func (c *checker) checkRules(models spot) {
+	served := c.servedModels()
+	seen := map[string]bool{noName: true}
+	for name, s := range models.entries() {
+		_, known := slices.BinarySearch(served, name)
+		bad := new(wrong)
+		switch {
+		case seen[name]:
+		case errors.As(new(Model).parse(name), &bad):
+			c.add(s.named(), "a model's name "+bad.what, "")
+		case served != nil && !known:
+			c.add(s.named(), "is not a model of any endpoint", c.didYouMean(name, served))
+		}
+		seen[name] = true
+	}
+}
+
+// servedModels lists the models of all endpoints, sorted; nil when an endpoint serves every
+// model, or when its models could not be read.
+func (c *checker) servedModels() []string {
+	endpoints := c.root.in("endpoints")
+	all := map[string]bool{}
+	for i, e := range c.Endpoints {
+		if len(e.Models) == 0 || slices.Contains(e.Models, "") || !c.clean(endpoints.at(i), "models") {
+			return nil
+		}
+		for _, m := range e.Models {
+			all[string(m)] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(all))
 }
 
 // regionNames lists the regions of the file that have a name to suggest.

@@ -9,6 +9,7 @@
 //	yaml      its name
 //	default   its value when the file leaves it out
 //	range     the least and the most it may be
+//	also      one value that it may be outside its range
 //	enum      the words it may be
 //	limit     the most entries it may have, atleast the fewest
 //	required  the file must have it
@@ -27,12 +28,15 @@ type Config struct {
 	Listen    HostPort   `yaml:"listen" default:"127.0.0.1:8080" restart:"true" doc:"where inference clients connect"`
 	Admin     Admin      `yaml:"admin" doc:"the listener for operators"`
 	Log       Log        `yaml:"log" doc:"what is logged, and how"`
-	Client    Client     `yaml:"client" doc:"how the address of a client is found"`
+	Client    Client     `yaml:"client" doc:"how the address of a client is found, and told on"`
+	TLS       TLS        `yaml:"tls" doc:"certificates: the router's own, and whose it believes"`
+	Limits    Limits     `yaml:"limits" doc:"what clients may take of the router"`
 	Geo       Geo        `yaml:"geo" doc:"how a client's address becomes a place"`
 	Regions   []Region   `yaml:"regions" required:"true" keyed:"Name" atleast:"1" limit:"1024" doc:"the places that have endpoints; a known AWS, GCP or Azure region name brings its place, any other gives it"`
 	Endpoints []Endpoint `yaml:"endpoints" required:"true" atleast:"1" limit:"4096" doc:"the model servers"`
 	Health    Health     `yaml:"health" doc:"when an endpoint counts as healthy"`
 	Steering  Steering   `yaml:"steering" doc:"how an endpoint is chosen"`
+	Admission Admission  `yaml:"admission" doc:"which requests wait while every endpoint is at its max_in_flight, and which come first"`
 	Failover  Failover   `yaml:"failover" doc:"what happens when an attempt fails"`
 
 	// Hash is the SHA-256, in hex, of the file and of what its ${…} stood for.
@@ -55,11 +59,35 @@ type Log struct {
 	Access bool   `yaml:"access" default:"true" doc:"one line for each request"`
 }
 
-// Client says whom to believe about a client's address.
+// Client says whom to believe about a client's address, and how it is told on.
 type Client struct {
 	TrustedProxies []Prefix `yaml:"trusted_proxies" limit:"1024" doc:"CIDRs of the proxies whose header is believed; the right-most address that is not one of them wins"`
 	AddressHeader  Header   `yaml:"address_header" default:"X-Forwarded-For" doc:"the header in which they name the client: X-Forwarded-For, Forwarded, X-Real-IP, CF-Connecting-IP or another"`
 	ProxyProtocol  bool     `yaml:"proxy_protocol" default:"false" restart:"true" doc:"accept PROXY protocol v1 and v2, from trusted_proxies only"`
+	ForwardedFor   string   `yaml:"forwarded_for" default:"append" enum:"append,replace" doc:"X-Forwarded-For to endpoints: append the peer to what came, or replace it by the address that is believed"`
+}
+
+// TLS says which certificates there are. Without any, clients speak plain HTTP.
+type TLS struct {
+	Certificates []Certificate `yaml:"certificates" limit:"1024" restart:"true" doc:"the router's certificates, chosen by the name that a client asks for; a replaced file is picked up; none: clients speak plain HTTP"`
+	MinVersion   string        `yaml:"min_version" default:"1.2" enum:"1.2,1.3" restart:"true" doc:"the oldest TLS version that clients may speak, in quotes"`
+	EndpointCA   File          `yaml:"endpoint_ca" restart:"true" doc:"a PEM file of certificates that are trusted beside the system's, for endpoints over https"`
+}
+
+// Certificate is a certificate of the router, with its chain, and its private key.
+type Certificate struct {
+	Certificate File `yaml:"certificate" required:"true" doc:"a PEM file: the certificate, then those that lead to its root"`
+	Key         File `yaml:"key" required:"true" doc:"a PEM file with the private key, without a passphrase"`
+}
+
+// Limits bounds what clients may take of the router.
+type Limits struct {
+	HeaderSize            Size     `yaml:"header_size" default:"64KiB" range:"1KiB..1MiB" restart:"true" doc:"the largest header of a request"`
+	HeaderTimeout         Duration `yaml:"header_timeout" default:"10s" range:"100ms..10m" restart:"true" doc:"how long a request's header may take to come"`
+	IdleTimeout           Duration `yaml:"idle_timeout" default:"2m" range:"1s..24h" restart:"true" doc:"how long a connection stays open between requests"`
+	Connections           int      `yaml:"connections" default:"0" range:"0..10000000" restart:"true" doc:"connections of clients at once; 0: as many as the limit of open files allows"`
+	ConnectionsPerAddress int      `yaml:"connections_per_address" default:"0" range:"0..10000000" restart:"true" doc:"connections of one address at once, but for trusted_proxies; 0: a quarter of connections"`
+	BodyMemory            Size     `yaml:"body_memory" default:"256MiB" range:"1MiB..64GiB" doc:"memory for the bodies, of all requests together, that are kept for another attempt; beyond it requests get 503"`
 }
 
 // Geo says how clients are placed.
@@ -95,11 +123,12 @@ type Region struct {
 
 // Endpoint is one model server.
 type Endpoint struct {
-	ID       ID      `yaml:"id" doc:"its name; region/host:port when left out"`
-	URL      URL     `yaml:"url" required:"true" doc:"where it answers: scheme, host, port and a path prefix if need be"`
-	Region   string  `yaml:"region" required:"true" doc:"the region in which it stands"`
-	Models   []Model `yaml:"models" limit:"1024" doc:"the models that it serves; none: every model"`
-	Capacity int     `yaml:"capacity" default:"0" range:"0..1000000" doc:"requests that it serves at once; 0: not declared, learned alone"`
+	ID          ID      `yaml:"id" doc:"its name; region/host:port when left out"`
+	URL         URL     `yaml:"url" required:"true" doc:"where it answers: scheme, host, port and a path prefix if need be"`
+	Region      string  `yaml:"region" required:"true" doc:"the region in which it stands"`
+	Models      []Model `yaml:"models" limit:"1024" doc:"the models that it serves; none: every model"`
+	Capacity    int     `yaml:"capacity" default:"0" range:"0..1000000" doc:"requests that it serves at once; 0: not declared, learned alone"`
+	MaxInFlight int     `yaml:"max_in_flight" default:"0" range:"0..1000000" doc:"requests that this router ever sends it at once; 0: no cap"`
 }
 
 // Health says when an endpoint counts as healthy. The defaults are those of
@@ -146,7 +175,21 @@ type Residency struct {
 	Regions   []string  `yaml:"regions" required:"true" atleast:"1" limit:"1024" doc:"the regions that may serve them"`
 }
 
-// Failover says what happens when an attempt fails.
+// Admission says which requests wait for an endpoint, and which come first.
+type Admission struct {
+	Queue int            `yaml:"queue" default:"1024" range:"0..1000000" doc:"requests that may wait while every endpoint that may serve them is at its max_in_flight; 0: none"`
+	Wait  Duration       `yaml:"wait" default:"10s" range:"0s..10m" doc:"how long a request waits before it gets status 429"`
+	Keys  []AdmissionKey `yaml:"keys" limit:"10000" doc:"the priority of requests by the client's API key, in Authorization: Bearer or x-api-key; X-Proxima-Priority can then only lower it"`
+}
+
+// AdmissionKey gives the requests that carry a client's API key a priority.
+type AdmissionKey struct {
+	Key      Secret `yaml:"key" required:"true" doc:"the API key, at least 8 bytes; better as ${NAME} or ${file:path}"`
+	Priority string `yaml:"priority" required:"true" enum:"critical,standard,batch" doc:"the priority of its requests"`
+}
+
+// Failover says what happens when an attempt fails. Rules says what of it holds for
+// a model.
 type Failover struct {
 	Attempts         int         `yaml:"attempts" default:"3" range:"1..10" doc:"endpoints that are tried for one request"`
 	RetryBudget      RetryBudget `yaml:"retry_budget" doc:"how much extra work retries may make"`
@@ -154,6 +197,20 @@ type Failover struct {
 	FirstByteTimeout Duration    `yaml:"first_byte_timeout" default:"0s" range:"0s..24h" doc:"how long the first byte of an answer may take; 0s: as long as it wants"`
 	StallTimeout     Duration    `yaml:"stall_timeout" default:"30s" range:"0s..24h" doc:"how long an answer may fall silent; 0s: as long as it wants"`
 	DrainTimeout     Duration    `yaml:"drain_timeout" default:"600s" range:"0s..24h" doc:"how long requests may take to finish when the router stops"`
+	KeepAlive        Duration    `yaml:"keep_alive" default:"15s" range:"100ms..10m" also:"0s" doc:"how long an event stream may be silent before the client gets a comment; 0s: it gets none"`
+	Resume           bool        `yaml:"resume" default:"false" doc:"let another endpoint go on with a stream of /v1/chat/completions or /v1/completions that breaks midway"`
+	Hedge            bool        `yaml:"hedge" default:"false" doc:"ask a second endpoint when the first byte takes longer than 95 % of the model's do"`
+
+	Models []ModelRules `yaml:"models" keyed:"Name" limit:"4096" doc:"what is different for a model"`
+}
+
+// ModelRules is what is different for a model; what is nil is as for every model.
+type ModelRules struct {
+	Name             Model     `yaml:"-"`
+	FirstByteTimeout *Duration `yaml:"first_byte_timeout" range:"0s..24h" doc:"as failover.first_byte_timeout"`
+	StallTimeout     *Duration `yaml:"stall_timeout" range:"0s..24h" doc:"as failover.stall_timeout"`
+	Resume           *bool     `yaml:"resume" doc:"as failover.resume"`
+	Hedge            *bool     `yaml:"hedge" doc:"as failover.hedge"`
 }
 
 // RetryBudget bounds retries to a share of the requests, so that they cannot

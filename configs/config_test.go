@@ -3,6 +3,7 @@ package configs
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -78,11 +79,15 @@ func explained(t *testing.T, group reflect.Type, spots []spot) {
 			t.Errorf("no %s in %s", o.name, spots[0].path)
 			continue
 		}
+		field := group.FieldByIndex(o.index).Type
+		if field.Kind() == reflect.Slice && len(children[0].node.Content) == 0 {
+			sampled(t, field.Elem(), children[0].path, commentAbove(spots, o.name))
+			continue
+		}
 		if comment := commentAbove(spots, o.name); comment != "" && o.tag.Get("default") != "" &&
 			!strings.Contains(comment, "Default "+o.tag.Get("default")+".") {
 			t.Errorf("the comment above %s does not end in Default %s.", children[0].path, o.tag.Get("default"))
 		}
-		field := group.FieldByIndex(o.index).Type
 		switch {
 		case o.tag.Get("keyed") != "":
 			explained(t, field.Elem(), entriesOf(children))
@@ -90,6 +95,15 @@ func explained(t *testing.T, group reflect.Type, spots []spot) {
 			explained(t, field.Elem(), itemsOf(children))
 		case field.Kind() == reflect.Struct && field != reflect.TypeFor[Place]() && field != reflect.TypeFor[Prefix]() && field != reflect.TypeFor[URL]():
 			explained(t, field, children)
+		}
+	}
+}
+
+// sampled looks for every option of an empty list's entries in the comment above it.
+func sampled(t *testing.T, entry reflect.Type, path, comment string) {
+	for _, o := range options(entry) {
+		if !strings.Contains(comment, o.name+": ") {
+			t.Errorf("the comment above %s shows no %s", path, o.name)
 		}
 	}
 }
@@ -140,7 +154,11 @@ func wellFormed(t *testing.T, group reflect.Type) {
 				t.Errorf("%s.%s: default %q %s", group.Name(), o.name, text, what)
 			}
 		}
-		number := field.CanInt() || field.CanFloat() || field.Kind() == reflect.Pointer
+		value := field
+		if field.Kind() == reflect.Pointer {
+			value = reflect.New(field.Type().Elem()).Elem()
+		}
+		number := value.CanInt() || value.CanFloat()
 		if number && o.tag.Get("range") == "" {
 			t.Errorf("%s.%s: a number without a range", group.Name(), o.name)
 		}
@@ -175,7 +193,7 @@ regions:
   lab-berlin: {lat: 52.52, lon: 13.40, country: DE, bias: -2ms}
   us-east1:
 endpoints:
-  - {url: "https://Models.example.net/gpu", region: us-east1, capacity: 8}
+  - {url: "https://Models.example.net/gpu", region: us-east1, capacity: 8, max_in_flight: 4}
   - {id: lab, url: "http://[2001:db8::7]:8000", region: lab-berlin, models: [a, b]}
   - {url: "http://[2001:db8::8]", region: lab-berlin}
 steering:
@@ -196,15 +214,15 @@ health: {slow_start: 3s}
 	}
 	var endpoints []string
 	for _, e := range table.Endpoints {
-		endpoints = append(endpoints, string(e.ID)+" "+e.URL.String()+" "+string(e.Region))
+		endpoints = append(endpoints, fmt.Sprintf("%s %s %s %d/%d", e.ID, e.URL, e.Region, e.MaxInFlight, e.Capacity))
 	}
 	if want := []string{"lab-berlin DE -2ms", "us-east1 US 0s"}; !slices.Equal(regions, want) {
 		t.Errorf("regions %q, want %q", regions, want)
 	}
 	if want := []string{
-		"lab http://[2001:db8::7]:8000 lab-berlin",
-		"lab-berlin/[2001:db8::8]:80 http://[2001:db8::8] lab-berlin",
-		"us-east1/models.example.net:443 https://Models.example.net/gpu us-east1",
+		"lab http://[2001:db8::7]:8000 lab-berlin 0/0",
+		"lab-berlin/[2001:db8::8]:80 http://[2001:db8::8] lab-berlin 0/0",
+		"us-east1/models.example.net:443 https://Models.example.net/gpu us-east1 4/8",
 	}; !slices.Equal(endpoints, want) {
 		t.Errorf("endpoints %q, want %q", endpoints, want)
 	}
@@ -346,6 +364,76 @@ func TestNoSecretReachesAMessage(t *testing.T) {
 	}
 	if tried < 60 {
 		t.Errorf("only %d places were tried", tried)
+	}
+}
+
+// Wherever a key stands in the file, in the right place or not, it is shown to
+// nobody.
+func TestNoKeyOfTheFileIsShown(t *testing.T) {
+	const secret = "hunter2-hunter2"
+	for _, keys := range []string{
+		`[{key: %s, priority: batch}]`, `[{key: %s, priority: %[1]s}]`, `[{key: %s0, priority: batch}, {key: %[1]s0, priority: batch}]`,
+		`[{key: "%s\n", priority: batch}]`, `[{key: "%s", priority: 7}]`, `[{key: !!binary %s, priority: batch}]`, `[{key: *%s}]`,
+		`[{key: &%s a, priority: batch}]`, `[{key: '%s, priority: batch}]`, `[{key: "\%s", priority: batch}]`, `[{key: @%s, priority: batch}]`,
+		`[{key: !%s a, priority: batch}]`, `[{key: !%s!a a, priority: batch}]`, `[{key: {%s: batch}}]`, `[{key: [%s]}]`, `[{? [%s] : batch}]`,
+		`[{key: "$%s", priority: batch}]`, `[{key: "${NO-%s", priority: batch}]`, `[{key: "${NO_SUCH:-%s}", priority: batch}]`,
+		`[{key: "${NO SUCH:-%s}", priority: batch}]`, `[{key: "${file:no-such}%s", priority: batch}]`, `[{key: "%s${PORT}", priority: batch}]`,
+		`{%s: batch}`, `%s`, `[%s]`, `[[%s]]`, `[{%s: batch}]`, `[{<<: %s}]`, `[{%s: a, %[1]s: b}]`, `[{key: a, key: %s}]`, `{a: {%s: {b: c}}}`,
+		`[{key: 20061%[2]s, priority: batch}]`, `[{key: 20061%[2]s-01-01, priority: batch}]`,
+	} {
+		file := head + tail + "admission: {keys: " + fmt.Sprintf(keys, secret, "0000") + "}\n"
+		c, err := Parse("proxima.yaml", []byte(file), env)
+		told := fmt.Sprint(err)
+		if err == nil {
+			redacted, _ := c.Redacted()
+			told = string(redacted) + Difference(mustParse(t, head+tail), c).String() +
+				fmt.Sprintf("%v %+v %#v", c.Admission, c.Admission, c.Admission)
+		}
+		if strings.Contains(told, "hunter") || strings.Contains(told, "20061") {
+			t.Errorf("keys: %s\nshows it: %s", keys, told)
+		}
+	}
+}
+
+func TestAKeyThatIsShownIsNoKey(t *testing.T) {
+	c := mustParse(t, head+tail+"admission: {keys: [{key: hunter2-hunter2, priority: batch}, {key: \"${SECRET}3\", priority: batch}, "+
+		"{key: \"${file:testdata/good.token}\", priority: critical}]}\n")
+	written, err := c.Redacted()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `
+  keys:
+  - key: '***'
+    priority: batch
+  - key: '***'
+    priority: batch
+  - key: "${file:testdata/good.token}"
+    priority: critical
+`
+	if !strings.Contains(string(written), want) {
+		t.Errorf("no %s in\n%s", want, written)
+	}
+	_, err = Parse("proxima.yaml", written, env)
+	for _, p := range mustBeProblems(t, "proxima.yaml", err) {
+		if p.What != "is not the key, only what is shown of it" {
+			t.Errorf("got %v", p)
+		}
+	}
+}
+
+func TestAKeyGivesItsPriority(t *testing.T) {
+	c := mustParse(t, head+tail+`admission:
+  keys:
+    - {key: "${SECRET}", priority: batch}
+    - {key: "sk-${PORT}-chat", priority: critical}
+    - {key: "${file:testdata/good.token}", priority: standard}
+`)
+	want := map[string]router.Priority{
+		"hunter2-hunter2": router.Batch, "sk-9101-chat": router.Critical, "a-token-of-more-than-16-bytes": router.Standard,
+	}
+	if got := c.Admission.Priorities(); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }
 

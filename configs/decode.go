@@ -136,14 +136,14 @@ func (d *decoder) unknown(s spot, name string, known []option) {
 		return
 	}
 	hint := d.didYouMean(name, names(known))
-	if !d.full() && !strings.HasPrefix(hint, "did you") {
+	if !d.full() && !s.secret() && !strings.HasPrefix(hint, "did you") {
 		hint = cmp.Or(homeOf(name), hint)
 	}
 	d.add(s.named(), "is not an option", hint)
 }
 
-// homeOf is the hint for the name of an option that stands elsewhere, but for
-// those of lists; "" when none or several have it.
+// homeOf is the hint for the name of an option that stands elsewhere; "" when none
+// or several have it, or the entries of a list.
 func homeOf(name string) string {
 	home := ""
 	for _, path := range paths(reflect.TypeFor[Config](), "") {
@@ -154,19 +154,24 @@ func homeOf(name string) string {
 			home = path
 		}
 	}
-	if home == "" {
+	if home == "" || strings.Contains(home, "[]") {
 		return ""
 	}
 	return "did you mean " + home + "?"
 }
 
-// paths lists every option below a struct, but for those of lists.
+// paths lists every option below a struct; those of a list's entries are below its
+// path and [].
 func paths(t reflect.Type, under string) []string {
 	var all []string
 	for _, o := range options(t) {
 		path := join(under, o.name)
 		all = append(all, path)
-		if field := t.FieldByIndex(o.index).Type; field.Kind() == reflect.Struct {
+		field := t.FieldByIndex(o.index).Type
+		if field.Kind() == reflect.Slice {
+			field, path = field.Elem(), path+"[]"
+		}
+		if field.Kind() == reflect.Struct {
 			all = append(all, paths(field, path)...)
 		}
 	}

@@ -140,6 +140,8 @@ func syntax(err error, data []byte, found *report) {
 		what = fmt.Sprintf("nested deeper than the limit of %d", maxDepth)
 	case strings.HasPrefix(strings.TrimLeft(lineOf(data, at.line), " "), "\t"):
 		what, hint = "a tab at the beginning of a line", "indent with blanks"
+	case strings.HasPrefix(what, "unknown anchor"):
+		what, hint = "an alias of an anchor that is not there", "put the value in quotes when it begins with *"
 	case strings.Contains(what, "mapping values are not allowed"):
 		hint = "put the value in quotes when it has a colon, or check the indentation"
 	}

@@ -58,6 +58,8 @@ type report struct {
 	file   string
 	found  Problems
 	blamed map[string]bool // paths that have a problem
+
+	compared int // names that were held against one that is not known
 }
 
 func newReport(file string) *report { return &report{file: file, blamed: map[string]bool{}} }
@@ -65,8 +67,11 @@ func newReport(file string) *report { return &report{file: file, blamed: map[str
 // add notes a problem. What must not quote the value that stands at the spot,
 // because it may be a secret; a hint may, and is dropped when it could be one.
 func (r *report) add(s spot, what, hint string) {
-	if s.substituted() {
+	switch {
+	case s.substituted():
 		hint = "look at what the ${…} stands for"
+	case s.secret() && s.node != nil:
+		hint = ""
 	}
 	r.note(s, what, hint)
 }
@@ -81,10 +86,13 @@ func (r *report) note(s spot, what, hint string) {
 
 func (r *report) full() bool { return len(r.found) == maxProblems }
 
+// maxCompared bounds how long hints for names may take.
+const maxCompared = 10_000
+
 // didYouMean is the hint for a name that is not among the known ones. It thinks no
 // longer about a hint that nobody will read.
 func (r *report) didYouMean(name string, known []string) string {
-	if r.full() {
+	if r.compared += len(known); r.full() || r.compared > maxCompared {
 		return ""
 	}
 	return didYouMean(name, known)

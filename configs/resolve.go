@@ -75,11 +75,11 @@ func (r *resolver) reference(inside string) (string, error) {
 	r.spent += len(value)
 	switch {
 	case len(value) > maxResolved:
-		return "", &wrong{fmt.Sprintf("${%s} stands for more than %d KiB", inline(inside, 64), maxResolved>>10), ""}
+		return "", &wrong{fmt.Sprintf("${%s} stands for more than %d KiB", called(inside), maxResolved>>10), ""}
 	case r.spent > maxResolvedAll:
 		return "", &wrong{fmt.Sprintf("the ${…} of this file stand for more than %d MiB together", maxResolvedAll>>20), ""}
 	case !utf8.ValidString(value) || strings.ContainsRune(value, 0):
-		return "", &wrong{fmt.Sprintf("${%s} stands for bytes that are not text", inline(inside, 64)), ""}
+		return "", &wrong{fmt.Sprintf("${%s} stands for bytes that are not text", called(inside)), ""}
 	}
 	fmt.Fprintf(r.digest, "%d:%s", len(value), value)
 	return value, nil
@@ -91,7 +91,7 @@ func (r *resolver) lookUp(inside string) (string, error) {
 	}
 	name, otherwise, hasDefault := strings.Cut(inside, ":-")
 	if !variable.MatchString(name) {
-		return "", &wrong{fmt.Sprintf("${%s} names no variable", inline(inside, 64)), "write ${NAME}, ${NAME:-default} or ${file:path}"}
+		return "", &wrong{fmt.Sprintf("${%s} names no variable", called(inside)), "write ${NAME}, ${NAME:-default} or ${file:path}"}
 	}
 	value, given := "", false
 	if r.env != nil {
@@ -104,6 +104,12 @@ func (r *resolver) lookUp(inside string) (string, error) {
 		return "", &wrong{fmt.Sprintf("the environment has no variable %s", name), fmt.Sprintf("set it, or write ${%s:-default}", name)}
 	}
 	return value, nil
+}
+
+// called is what stands in a ${…} without its default, which may be a secret.
+func called(inside string) string {
+	name, _, _ := strings.Cut(inside, ":-")
+	return inline(name, 64)
 }
 
 func (r *resolver) content(path string) (string, error) {

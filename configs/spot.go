@@ -3,6 +3,7 @@ package configs
 import (
 	"fmt"
 	"iter"
+	"reflect"
 	"regexp"
 	"strings"
 
@@ -19,6 +20,20 @@ type spot struct {
 }
 
 type mark struct{ line, column int }
+
+// secrets is the option below which nobody is shown what the file says: API keys,
+// also those that stand where they do not belong.
+const secrets = "admission.keys"
+
+// secret reports whether what stands here may be a secret.
+func (s spot) secret() bool {
+	rest, within := strings.CutPrefix(s.path, secrets)
+	return within && (rest == "" || rest[0] == '[' || rest[0] == '.')
+}
+
+// reference is a text that is made of one ${NAME} or ${file:path} and so tells
+// nothing.
+var reference = regexp.MustCompile(`^\$\{([A-Za-z_][A-Za-z0-9_]*|file:[^}]*)\}$`)
 
 // in returns the spot of an option in a mapping: the first, when it stands twice.
 func (s spot) in(option string) spot {
@@ -51,11 +66,20 @@ func (s spot) pairs() int {
 
 func (s spot) pair(i int) spot {
 	key, value := s.node.Content[2*i], s.node.Content[2*i+1]
-	child := spot{join(s.path, name(key)), follow(value), markOf(key), markOf(key)}
+	child := spot{join(s.path, s.told(name(key))), follow(value), markOf(key), markOf(key)}
 	if value.Kind == yaml.AliasNode || value.Kind == yaml.ScalarNode && value.Value != "" {
 		child.mark = markOf(value)
 	}
 	return child
+}
+
+// told is the name of an entry as it may be shown: one that is no option may be a
+// secret in the wrong place.
+func (s spot) told(name string) string {
+	if s.secret() && indexOf(options(reflect.TypeFor[AdmissionKey]()), name) < 0 {
+		return hidden
+	}
+	return name
 }
 
 // at returns the spot of an entry in a list.
@@ -74,6 +98,9 @@ func (s spot) named() spot { return spot{path: s.path, mark: s.key, key: s.key} 
 // text is what the file says here, fit to be printed; "" when that is nothing.
 func (s spot) text() string {
 	if s.node == nil || s.node.Kind != yaml.ScalarNode || s.isNull() {
+		return ""
+	}
+	if s.secret() && !reference.MatchString(s.node.Value) {
 		return ""
 	}
 	return shown(s.node.Value)
@@ -109,15 +136,17 @@ func name(key *yaml.Node) string {
 
 const noName = "?"
 
-var plainKey = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
-
 // join writes paths as people do: health.interval, but regions["a b"].
 func join(path, key string) string {
 	switch {
-	case !plainKey.MatchString(key):
+	case key == "" || strings.ContainsFunc(key, notPlain):
 		return fmt.Sprintf("%s[%q]", path, clip(key, 64))
 	case path == "":
 		return clip(key, 64)
 	}
 	return path + "." + clip(key, 64)
+}
+
+func notPlain(r rune) bool {
+	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '_' && r != '-'
 }

@@ -2,13 +2,18 @@ package configs
 
 import "strings"
 
+// maxTypos is how many letters of a name may be wrong for it to be recognised.
+const maxTypos = 3
+
+const far = maxTypos + 1 // no number of typos that matters
+
 // didYouMean is the hint for a name that is not among the known ones: the known
 // name that is nearest to it, or else all of them when they are few, or nothing.
 func didYouMean(name string, known []string) string {
 	if near, found := nearest(name, known); found {
 		return "did you mean " + near + "?"
 	}
-	if len(known) == 0 || len(known) > 12 {
+	if len(known) == 0 || len(known) > 16 {
 		return ""
 	}
 	return "known here: " + strings.Join(known, ", ")
@@ -17,8 +22,8 @@ func didYouMean(name string, known []string) string {
 // nearest finds the known name that a typist most likely meant: at most a third of
 // its letters, and at most three, are wrong, or its end is missing or too long.
 func nearest(name string, known []string) (string, bool) {
-	best, fewest := "", 4
-	if len(name) > 256 {
+	best, fewest := "", far
+	if len(name) > 128 {
 		return "", false
 	}
 	for _, candidate := range known {
@@ -35,16 +40,25 @@ func nearest(name string, known []string) (string, bool) {
 
 // distance counts the letters to insert, remove, replace or swap with a neighbour
 // to make b of a (optimal string alignment: Boytsov, "Indexing methods for
-// approximate dictionary searching", 2011, section 2.1).
+// approximate dictionary searching", 2011, section 2.1). Beyond maxTypos it returns
+// some larger number: it looks only at where that few letters can lead to (Ukkonen,
+// "Algorithms for approximate string matching", 1985).
 func distance(a, b string) int {
 	from, to := []rune(a), []rune(b)
+	if len(from) > len(to)+maxTypos || len(to) > len(from)+maxTypos {
+		return far
+	}
 	before, above, row := make([]int, len(to)+1), make([]int, len(to)+1), make([]int, len(to)+1)
 	for j := range above {
-		above[j] = j
+		before[j], above[j], row[j] = far, j, far
 	}
 	for i := range from {
-		row[0] = i + 1
-		for j := range to {
+		first := max(0, i-maxTypos)
+		row[first] = far
+		if first == 0 {
+			row[0] = i + 1
+		}
+		for j := first; j < min(len(to), i+maxTypos+1); j++ {
 			replace := above[j]
 			if from[i] != to[j] {
 				replace++

@@ -29,7 +29,7 @@ func (c *Config) Table() (*router.Table, error) {
 func (e *Endpoint) endpoint() router.Endpoint {
 	return router.Endpoint{
 		ID: e.Identity(), Region: router.RegionID(e.Region), URL: e.URL.URL,
-		Models: each[router.Model](e.Models), Capacity: e.Capacity,
+		Models: each[router.Model](e.Models), Capacity: e.Capacity, MaxInFlight: e.MaxInFlight,
 	}
 }
 
@@ -79,6 +79,26 @@ func each[To, From ~string](list []From) []To {
 		all = append(all, To(one))
 	}
 	return all
+}
+
+// Priorities returns the priority that each client's API key gives to its requests.
+// The keys are secrets.
+func (a *Admission) Priorities() map[string]router.Priority {
+	all := make(map[string]router.Priority, len(a.Keys))
+	for _, k := range a.Keys {
+		all[string(k.Key)] = k.priority()
+	}
+	return all
+}
+
+func (k *AdmissionKey) priority() router.Priority {
+	switch k.Priority {
+	case router.Critical.String():
+		return router.Critical
+	case router.Batch.String():
+		return router.Batch
+	}
+	return router.Standard
 }
 
 // Policy returns how endpoints are probed and when they are believed.

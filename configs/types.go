@@ -15,7 +15,8 @@ import (
 )
 
 // scalar is an option's value that is written as one piece of text and has a form
-// of its own. The error of parse is a *wrong; String writes what parse reads.
+// of its own. The error of parse is a *wrong; String writes what parse reads, but
+// for a Secret.
 type scalar interface {
 	parse(text string) error
 	String() string
@@ -262,6 +263,35 @@ func (m *Model) parse(text string) error {
 	*m = Model(text)
 	return nil
 }
+
+// Secret is a text that nobody is shown: in a message nothing stands in its place,
+// in Redacted and when it is printed ***. Convert it to a string to use it.
+type Secret string
+
+const hidden = "***"
+
+func (s Secret) String() string { return hidden }
+
+// GoString keeps it out of %#v too.
+func (s Secret) GoString() string { return hidden }
+
+func (s *Secret) parse(text string) error {
+	switch {
+	case text == hidden:
+		return &wrong{"is not the key, only what is shown of it", ""}
+	case len(text) < 8:
+		return &wrong{"must be at least 8 bytes", ""}
+	case len(text) > 4096:
+		return &wrong{"must be at most 4,096 bytes", ""}
+	case strings.ContainsFunc(text, notVisible):
+		return &wrong{"must be ASCII characters without blanks, or no request could carry it", ""}
+	}
+	*s = Secret(text)
+	return nil
+}
+
+// notVisible reports what a token in a header cannot have (RFC 9110, section 5.5).
+func notVisible(r rune) bool { return r <= ' ' || r > '~' }
 
 // ProbePath is the path, and query if need be, that a probe asks for.
 type ProbePath string

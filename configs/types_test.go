@@ -56,6 +56,16 @@ func TestGoodValuesAreReadAndWrittenBack(t *testing.T) {
 	}
 }
 
+func TestASecretIsReadButNotWritten(t *testing.T) {
+	var s Secret
+	if err := s.parse("sk-live_0123456789~+/="); err != nil || string(s) != "sk-live_0123456789~+/=" {
+		t.Errorf("it is read as %q (%v)", string(s), err)
+	}
+	if s.String() != "***" || s.GoString() != "***" {
+		t.Errorf("it is written as %v, %#v", s, s)
+	}
+}
+
 func TestDurationsAndSizesReadWhatTheyWrite(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		duration, size := Duration(rapid.Int64().Draw(t, "nanoseconds")), Size(rapid.Int64Range(0, 999_999_999).Draw(t, "bytes"))
@@ -92,4 +102,31 @@ func TestSuggestionsAreWhatATypistMeant(t *testing.T) {
 			t.Errorf("%q: did you mean %q? want %q", name, got, want)
 		}
 	}
+}
+
+// plainly is the definition of the distance, without any of the haste.
+func plainly(a, b []rune) int {
+	if len(a) == 0 || len(b) == 0 {
+		return len(a) + len(b)
+	}
+	x, y := a[:len(a)-1], b[:len(b)-1]
+	replace := plainly(x, y)
+	if a[len(x)] != b[len(y)] {
+		replace++
+	}
+	fewest := min(replace, plainly(x, b)+1, plainly(a, y)+1)
+	if len(x) > 0 && len(y) > 0 && a[len(x)] == b[len(y)-1] && a[len(x)-1] == b[len(y)] {
+		fewest = min(fewest, plainly(a[:len(x)-1], b[:len(y)-1])+1)
+	}
+	return fewest
+}
+
+func TestUpToThreeTyposAreCountedAndMoreAreMore(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		a, b := rapid.StringMatching("[ab]{0,7}").Draw(t, "a"), rapid.StringMatching("[abc]{0,7}").Draw(t, "b")
+		got, want := distance(a, b), plainly([]rune(a), []rune(b))
+		if got != want && (got <= maxTypos || want <= maxTypos) {
+			t.Fatalf("from %q to %q are %d typos, want %d", a, b, got, want)
+		}
+	})
 }

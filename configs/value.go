@@ -39,7 +39,7 @@ func (d *decoder) set(s spot, v reflect.Value, text string, tag reflect.StructTa
 		d.add(s, bad.what, bad.hint)
 		return
 	}
-	if what, hint := misquoted(s, v.Kind()); what != "" {
+	if what, hint := misquoted(s, v.Type()); what != "" {
 		d.add(s, what, hint)
 		return
 	}
@@ -47,7 +47,7 @@ func (d *decoder) set(s spot, v reflect.Value, text string, tag reflect.StructTa
 		d.add(s, what, hint)
 		return
 	}
-	if file, ok := parsed.Interface().(File); ok && file != "" && file != Embedded {
+	if file, ok := parsed.Interface().(File); ok && file != "" && text != tag.Get("default") {
 		parsed.SetString(within(d.folder, text))
 	}
 	v.Set(parsed)
@@ -82,11 +82,14 @@ func outside(v reflect.Value, text string, tag reflect.StructTag) (what, hint st
 		}
 	}
 	least, most, has := strings.Cut(tag.Get("range"), "..")
-	if !has || compare(v, least) >= 0 && compare(v, most) <= 0 {
+	also, other := tag.Lookup("also")
+	switch {
+	case !has, compare(v, least) >= 0 && compare(v, most) <= 0, other && compare(v, also) == 0:
 		return "", ""
-	}
-	if least == most {
+	case least == most:
 		return "must be " + least, ""
+	case other:
+		return fmt.Sprintf("must be %s, or from %s to %s", also, least, most), ""
 	}
 	return fmt.Sprintf("must be from %s to %s", least, most), ""
 }
@@ -185,17 +188,20 @@ func setFloat(v reflect.Value, text string) *wrong {
 // misquoted refuses a quoted number where a number is wanted, and a number or the
 // like where text is wanted: 7 is a number, "7" a name. What a ${…} stands for is
 // always text.
-func misquoted(s spot, want reflect.Kind) (what, hint string) {
+func misquoted(s spot, want reflect.Type) (what, hint string) {
 	if s.substituted() {
 		return "", ""
 	}
+	if want.Kind() == reflect.Pointer {
+		want = want.Elem()
+	}
 	quoted := s.node.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0
-	switch want {
+	switch want.Kind() {
 	case reflect.String:
 		if s.node.Tag != "!!str" {
 			return "must be text, not " + kind(s), fmt.Sprintf("write %q", s.node.Value)
 		}
-	case reflect.Bool, reflect.Int, reflect.Float64, reflect.Pointer:
+	case reflect.Bool, reflect.Int, reflect.Float64:
 		if quoted {
 			return "must not be in quotes", "write " + inline(s.text(), 80)
 		}

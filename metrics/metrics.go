@@ -100,13 +100,25 @@ func (m *Metrics) Observe(r *router.Record) {
 	}
 	for i := range r.Attempts {
 		m.attempt(r.Attempts[i].Region, r.Attempts[i].Outcome).Inc()
-		if i > 0 {
+		if broke(&r.Attempts[i]) {
+			m.streamsBroken.Inc()
+		}
+		if i > 0 && r.Attempts[i-1].Outcome != router.Lost {
 			m.failover(&r.Attempts[i-1], &r.Attempts[i])
 		}
 	}
-	if last := r.Last(); last != nil && (last.Outcome == router.Cut || last.Outcome == router.Stalled) {
-		m.streamsBroken.Inc()
+	m.streamsResumed.Add(float64(r.Resumed))
+	if r.Hedged {
+		m.hedges.Inc()
 	}
+	if r.Queued > 0 {
+		m.queued.Observe(r.Queued.Seconds())
+	}
+}
+
+// broke reports whether an attempt broke off an answer of which its client had seen some.
+func broke(a *router.Attempt) bool {
+	return a.Outcome == router.Cut || a.Outcome == router.Stalled && a.FirstByte > 0
 }
 
 // Probed counts a probe. kind is "" when the endpoint answered well, else the
@@ -171,6 +183,26 @@ func (m *Metrics) GeoRefused() { m.geoReloaded.Set(0) }
 // Streams counts the streams that are being relayed: +1 when one was opened, -1
 // when it has ended, however it did.
 func (m *Metrics) Streams(more int) { m.streamsOpen.Add(float64(more)) }
+
+// Connections counts the connections of clients: +1 when one was opened, -1 when it
+// is closed.
+func (m *Metrics) Connections(more int) { m.connectionsOpen.Add(float64(more)) }
+
+// TurnedAway counts a connection that was closed before a request came. The listener
+// has few words for why.
+func (m *Metrics) TurnedAway(why string) { m.turnedAway.WithLabelValues(why).Inc() }
+
+// CertificatesLoaded says when the first of the certificates in use ends.
+func (m *Metrics) CertificatesLoaded(notAfter time.Time) {
+	m.certificateEnds.Set(seconds(notAfter))
+	m.certificateFresh.Set(1)
+}
+
+// CertificatesRefused says that a new certificate was not fit for use.
+func (m *Metrics) CertificatesRefused() { m.certificateFresh.Set(0) }
+
+// Waiting registers where to read how many requests wait for a free place. Call it once.
+func (m *Metrics) Waiting(waiting func() int) { m.registry.MustRegister(newWaiting(waiting)) }
 
 // Budget registers where to read how many retries are left. Call it once.
 func (m *Metrics) Budget(remaining func() float64) {

@@ -22,6 +22,12 @@ type names struct {
 	streamsOpen      prometheus.Gauge
 	streamsBroken    prometheus.Counter
 	streamsResumed   prometheus.Counter
+	hedges           prometheus.Counter
+	queued           prometheus.Histogram
+	connectionsOpen  prometheus.Gauge
+	turnedAway       *prometheus.CounterVec
+	certificateEnds  prometheus.Gauge
+	certificateFresh prometheus.Gauge
 	geoLookups       *prometheus.CounterVec
 	geoBuilt         prometheus.Gauge
 	geoReloaded      prometheus.Gauge
@@ -55,7 +61,7 @@ func newNames() names {
 			"From accepting a request to the first byte of content for its client, earlier attempts included. Answers with an error status are left out.",
 			inferenceSeconds, "model", "region"),
 		attemptsTotal: counters("attempts_total",
-			"Attempts at an endpoint, by how they ended: served, refused, broken, late, failed, busy, abandoned, cancelled, cut or stalled.",
+			"Attempts at an endpoint, by how they ended: served, refused, broken, late, failed, busy, abandoned, cancelled, cut, stalled or lost.",
 			"region", "outcome"),
 		failovers: counters("failovers_total",
 			"Requests that moved to another endpoint before their client saw anything, by the region left, the region taken and the outcome that made them move.",
@@ -77,6 +83,22 @@ func newNames() names {
 			"Answers that broke off or fell silent after their client had seen some of them."),
 		streamsResumed: counter("streams_resumed_total",
 			"Broken answers that went on from another endpoint."),
+		hedges: counter("hedges_total",
+			"Requests for which a second endpoint was asked because the first was slower than nearly always."),
+		queued: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Namespace: namespace, Name: "admission_wait_seconds",
+			Help:    "How long requests waited that found every endpoint at its max_in_flight, whatever came of it.",
+			Buckets: inferenceSeconds, NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 160,
+		}),
+		connectionsOpen: gauge("connections_open",
+			"Connections of clients that are open now."),
+		turnedAway: counters("connections_turned_away_total",
+			"Connections of clients that were closed before a request came, by why.",
+			"reason"),
+		certificateEnds: gauge("tls_certificate_not_after_timestamp_seconds",
+			"When the first of the router's certificates ends, in Unix time. 0: it has none."),
+		certificateFresh: gauge("tls_certificate_last_reload_successful",
+			"1: every certificate file that changed is in use. 0: one was refused, and the certificate before stays."),
 		geoLookups: counters("geo_lookups_total",
 			"Clients placed, by what placed them.",
 			"source"),
@@ -102,7 +124,8 @@ func (n *names) collectors() []prometheus.Collector {
 	return []prometheus.Collector{
 		n.requests, n.duration, n.firstByte, n.attemptsTotal, n.failovers,
 		n.probeDuration, n.probeFailures, n.ejections, n.selfSuspected,
-		n.streamsOpen, n.streamsBroken, n.streamsResumed,
+		n.streamsOpen, n.streamsBroken, n.streamsResumed, n.hedges, n.queued,
+		n.connectionsOpen, n.turnedAway, n.certificateEnds, n.certificateFresh,
 		n.geoLookups, n.geoBuilt, n.geoReloaded, n.reloadSuccessful, n.reloadSuccess, n.panics, n.build,
 	}
 }
@@ -128,6 +151,13 @@ func newRetryBudget(remaining func() float64) prometheus.Collector {
 		Namespace: namespace, Name: "retry_budget_remaining",
 		Help: "Retries that the budget allows at this instant.",
 	}, remaining)
+}
+
+func newWaiting(waiting func() int) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: namespace, Name: "admission_waiting",
+		Help: "Requests that wait because every endpoint that may serve them is at its max_in_flight.",
+	}, func() float64 { return float64(waiting()) })
 }
 
 const namespace = "proxima"

@@ -5,14 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptrace"
+	"net/textproto"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
 
+	"proxima/proxy/stream"
 	"proxima/router"
 )
 
@@ -23,9 +27,10 @@ type attempt struct {
 
 	failover *Failover
 	exchange *exchange
+	query    router.Query // what was decided, and without whom
 	meter    *router.Meter
 	endpoint router.Endpoint
-	chosen   router.Candidate
+	decision router.Decision
 	kb       float64 // of prompt that it has to compute; 0: unknown
 	answered bool    // it does not wait for its first token any more
 	last     bool    // no more may be made for this request
@@ -35,7 +40,9 @@ type attempt struct {
 	waits    bool        // for its first byte, in the waiting room
 	late     *time.Timer // ends the wait; nil: no limit
 	sent     atomic.Bool // the endpoint may have seen the request
-	seen     time.Time   // when it last proved that it lives
+	dialect  stream.Dialect
+	informed bool      // no interim answer is passed on any more
+	seen     time.Time // when it last proved that it lives
 	ended    bool        // its slot was given back
 }
 
@@ -45,39 +52,43 @@ var (
 	errLate      = errors.New("no first byte in time")
 	errStalled   = errors.New("silent for too long")
 	errOver      = errors.New("the attempt is over")
+	errLost      = errors.New("another endpoint answered sooner")
 )
 
 // statusOverloaded is what Anthropic's API, and others after it, answer when full.
 const statusOverloaded = 529
 
-func (f *Failover) start(x *exchange, r *http.Request, s *router.Snapshot, d router.Decision) *attempt {
-	chosen := &d.Chosen
-	x.record.Decision = d
+func (f *Failover) start(x *exchange, p *place) *attempt {
+	chosen := p.chosen()
+	x.record.Decision = p.decision
 	x.record.Attempts = append(x.record.Attempts, router.Attempt{
-		Endpoint: chosen.Endpoint, Region: chosen.Region, Position: chosen.Position, Started: time.Now(),
+		Endpoint: chosen.Endpoint, Region: chosen.Region, Position: chosen.Position, Started: p.taken,
 	})
 	a := &attempt{
 		Attempt:  x.record.Last(),
 		failover: f,
 		exchange: x,
-		meter:    s.Meter(chosen.Position),
-		endpoint: s.Table.Endpoints[chosen.Position],
-		chosen:   *chosen,
+		query:    x.query,
+		meter:    p.meter,
+		endpoint: p.snapshot.Table.Endpoints[chosen.Position],
+		decision: p.decision,
+		kb:       p.kb,
 		last:     len(x.record.Attempts) == x.attempts,
 	}
+	a.query.Tried = slices.Clip(a.query.Tried)
 	x.attempt = a
 	a.dialWait = dialWait(a.meter.Path())
-	a.ctx, a.cancel = context.WithCancelCause(r.Context())
-	a.kb = max(x.waitKB()-chosen.WarmKB, 0)
-	a.meter.Begin(a.Started, a.kb)
+	a.ctx, a.cancel = context.WithCancelCause(x.out.Context())
 	return a
 }
 
-// do sends the request and waits for the first byte of content. Its outcome is
-// settled when it returns; with an error, everything of it has ended.
-func (a *attempt) do(r *http.Request) (*http.Response, error) {
+// do sends the request and waits for the first byte of content. Its outcome is known
+// when it returns; with an error, everything of it has ended. It uses of the exchange
+// only what does not change meanwhile, because two attempts may be made at once.
+func (a *attempt) do() (*http.Response, error) {
 	a.wait()
-	response, err := a.failover.Next.RoundTrip(a.request(r))
+	response, err := a.failover.Next.RoundTrip(a.request(a.exchange.out))
+	a.endInforming()
 	if err == nil {
 		err = a.awaitContent(response)
 	}
@@ -133,8 +144,8 @@ const downWait = 30 * time.Second
 
 // patience is how long to wait for the first byte; 0: as long as the client does.
 func (a *attempt) patience() time.Duration {
-	limit := a.exchange.settings.FirstByteTimeout
-	if a.chosen.Tier == router.TierDown && (limit <= 0 || limit > downWait) {
+	limit := a.exchange.rules.FirstByteTimeout
+	if a.decision.Chosen.Tier == router.TierDown && (limit <= 0 || limit > downWait) {
 		return downWait
 	}
 	return limit
@@ -176,15 +187,43 @@ func (a *attempt) trace() *httptrace.ClientTrace {
 				a.Connected = time.Since(a.Started)
 			}
 		},
-		WroteHeaders: func() { a.sent.Store(true) },
+		WroteHeaders:   func() { a.sent.Store(true) },
+		Got1xxResponse: a.inform,
 	}
+}
+
+// inform passes an interim answer on to the client (RFC 9110 §15.2). That to
+// Expect: 100-continue was given here.
+func (a *attempt) inform(code int, header textproto.MIMEHeader) error {
+	x := a.exchange
+	if code == http.StatusContinue || !x.in.ProtoAtLeast(1, 1) {
+		return nil
+	}
+	x.informing.Lock()
+	defer x.informing.Unlock()
+	if a.informed {
+		return nil
+	}
+	h := x.w.Header()
+	maps.Copy(h, http.Header(header))
+	removeLocal(h)
+	x.w.WriteHeader(code)
+	clear(h)
+	return nil
+}
+
+// endInforming waits for an interim answer that is under way. None follows.
+func (a *attempt) endInforming() {
+	a.exchange.informing.Lock()
+	defer a.exchange.informing.Unlock()
+	a.informed = true
 }
 
 var errBadSwitch = errors.New("it switched to a protocol that nobody asked for")
 
-// awaitContent reads the first bytes of the answer's content and puts them back,
-// so that an endpoint which dies between its header and its first token still
-// costs the client nothing.
+// awaitContent reads the beginning of the answer's content and puts it back, so that
+// an endpoint which dies between its header and its first token still costs the
+// client nothing.
 func (a *attempt) awaitContent(response *http.Response) error {
 	switch code := response.StatusCode; {
 	case code == http.StatusSwitchingProtocols:
@@ -194,7 +233,8 @@ func (a *attempt) awaitContent(response *http.Response) error {
 	case code < http.StatusOK || code > 999: // net/http takes any three digits
 		return fmt.Errorf("it answered with status %03d", code)
 	default:
-		content := &content{rest: response.Body, attempt: a}
+		a.dialect = a.dialectOf(response)
+		content := &content{rest: response.Body, attempt: a, events: isEvents(response), dialect: a.dialect}
 		response.Body = content
 		if err := content.peek(); err != nil {
 			return err
@@ -205,20 +245,65 @@ func (a *attempt) awaitContent(response *http.Response) error {
 	return nil
 }
 
-// judge settles how the attempt ended, as far as it can be known before the
-// answer is relayed, and tells those who learn from it.
+// dialectOf is what the answer speaks; Opaque when it is not understood.
+func (a *attempt) dialectOf(response *http.Response) stream.Dialect {
+	if response.StatusCode != http.StatusOK || !isPlain(response.Header) {
+		return stream.Opaque
+	}
+	return stream.DialectOf(a.exchange.in.URL.Path, mediaType(response.Header))
+}
+
+// isEvents reports whether an answer comes in events whose borders can be seen.
+func isEvents(response *http.Response) bool {
+	return isPlain(response.Header) && isStream(response.Header)
+}
+
+// judge settles how the attempt ended, as far as it can be known before the answer is
+// relayed, and lets the meter learn from it.
 func (a *attempt) judge(response *http.Response, err error) {
 	a.Err = err
 	if err != nil {
 		a.Outcome = a.blame()
-	} else {
-		a.Status = response.StatusCode
-		a.Outcome = a.outcomeOf(response)
+		return
 	}
+	a.Status = response.StatusCode
+	a.Outcome = a.outcomeOf(response)
 	if a.Outcome == router.Served && a.Status < http.StatusBadRequest {
 		a.teach(response)
 	}
+}
+
+// settle tells those who learn from it how an attempt fared. What may be the request's
+// own fault is kept back until another endpoint has served the request: a request that
+// breaks every endpoint it meets must not take them out one after the other.
+func (a *attempt) settle() {
+	x := a.exchange
+	switch {
+	case a.doubtful():
+		x.doubts = append(x.doubts, a.Attempt)
+		return
+	case a.Outcome == router.Served:
+		x.tellDoubts()
+	}
 	a.failover.Attempted(a.Attempt)
+}
+
+// doubtful reports whether the attempt failed in a way that the request may be the
+// reason for.
+func (a *attempt) doubtful() bool {
+	switch a.Outcome {
+	case router.Failed, router.Broken, router.Late, router.Stalled:
+		return true
+	}
+	return false
+}
+
+// tellDoubts tells of the failures that are the endpoints' own.
+func (x *exchange) tellDoubts() {
+	for _, doubt := range x.doubts {
+		x.handler.Failover.Attempted(doubt)
+	}
+	x.doubts = nil
 }
 
 // teach lets the meter learn how soon the endpoint answers, from when it was connected.
@@ -228,11 +313,11 @@ func (a *attempt) teach(response *http.Response) {
 	if r.Method != http.MethodPost || !isInference(r.URL.Path) {
 		return
 	}
-	a.exchange.remember(a)
+	a.remember()
 	if a.exchange.body.whole() {
 		a.meter.Served(router.Sample{
 			At: a.Started.Add(a.FirstByte), Elapsed: a.FirstByte - a.Connected,
-			Load: a.chosen.Load, Queue: a.chosen.Queue, WaitKB: a.chosen.WaitKB,
+			Load: a.decision.Chosen.Load, Queue: a.decision.Chosen.Queue, WaitKB: a.decision.Chosen.WaitKB,
 			KB: a.kb, Streamed: isStream(response.Header),
 		})
 	}
@@ -246,6 +331,10 @@ func (a *attempt) blame() router.Outcome {
 		return router.Abandoned
 	case errLate:
 		return router.Late
+	case errStalled:
+		return router.Stalled
+	case errLost:
+		return router.Lost
 	default:
 		return router.Cancelled
 	}
@@ -259,6 +348,9 @@ func (a *attempt) blame() router.Outcome {
 }
 
 func (a *attempt) outcomeOf(response *http.Response) router.Outcome {
+	if content, is := response.Body.(*content); is && content.failed {
+		return router.Failed
+	}
 	switch code := response.StatusCode; code {
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable, statusOverloaded:
 		now := time.Now()
@@ -292,7 +384,7 @@ func (a *attempt) discard(response *http.Response, err error) {
 	response.Body.Close()
 }
 
-// end gives the endpoint's slot back. It is safe to call twice, and after a panic.
+// end gives the endpoint's place back, and lets one who waits for it look. It is safe to call twice, and after a panic.
 func (a *attempt) end() {
 	if a.ended {
 		return
@@ -304,6 +396,7 @@ func (a *attempt) end() {
 	a.stopWaiting()
 	a.cancel(errOver)
 	a.meter.End()
+	a.failover.queue.freed()
 }
 
 // retryAfter reads how long an answer asks to be left alone, in seconds or as a

@@ -16,6 +16,7 @@ type body struct {
 	kept   []byte
 	rest   io.Reader // what follows kept; nil when kept is all of it
 	length int64     // as declared; -1: unknown
+	taken  int64     // of the room that all kept bodies share
 	source *source   // where it comes from; nil: there is none
 
 	reading sync.Mutex // held during a read of the rest
@@ -31,8 +32,9 @@ type body struct {
 // Beyond it, room grows with what really comes.
 const firstRoom = 16 << 10
 
-// keep reads the beginning of a request's body, limit bytes at most.
-func (b *body) keep(r *http.Request, from *source, limit int64) error {
+// keep reads the beginning of a request's body, limit bytes at most. What it keeps it
+// takes from the room that all bodies share.
+func (b *body) keep(r *http.Request, from *source, limit int64, shared *share) error {
 	b.length = r.ContentLength
 	if r.Body == nil || r.Body == http.NoBody {
 		b.length = 0
@@ -43,7 +45,8 @@ func (b *body) keep(r *http.Request, from *source, limit int64) error {
 	if n := r.ContentLength; n > 0 {
 		buf.Grow(int(min(n, limit, firstRoom)) + bytes.MinRead)
 	}
-	_, err := io.CopyN(&buf, from, limit+1)
+	_, err := io.CopyN(&buf, &metered{from, shared}, limit+1)
+	b.taken = shared.taken
 	b.kept = buf.Bytes()
 	if err == io.EOF {
 		b.length = int64(len(b.kept))
@@ -51,6 +54,30 @@ func (b *body) keep(r *http.Request, from *source, limit int64) error {
 	}
 	b.rest = from
 	return err
+}
+
+// share is the part of the room for kept bodies that one request has taken.
+type share struct {
+	*room
+	limit int64 // of the room; 0: none
+	taken int64
+}
+
+// metered reads what is to be kept.
+type metered struct {
+	from  io.Reader
+	share *share
+}
+
+func (m *metered) Read(p []byte) (int, error) {
+	n, err := m.from.Read(p)
+	if m.share.limit > 0 && n > 0 {
+		if !m.share.take(int64(n), m.share.limit) {
+			return 0, problemMemory
+		}
+		m.share.taken += int64(n)
+	}
+	return n, err
 }
 
 // whole reports whether every byte is kept.

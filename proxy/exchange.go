@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"net/netip"
-	"strings"
 	"sync"
 	"time"
 
@@ -16,8 +15,11 @@ import (
 type exchange struct {
 	w        http.ResponseWriter
 	in       *http.Request
+	ctx      context.Context // ends when the client leaves, or will not wait any longer
+	release  func()          // of ctx
 	handler  *Handler
 	settings *Settings
+	rules    Rules // of the model, once it is known
 	peer     netip.Addr // who connected; the client or a proxy in front
 	trusted  bool       // the peer's word about the client is believed
 	attempts int        // how many may be made
@@ -28,6 +30,11 @@ type exchange struct {
 	prefix   []byte       // how the prompt begins; nil: too short to matter
 	protocol string       // what the client may switch to, "" for nothing
 	record   router.Record
+
+	out       *http.Request     // what endpoints are sent, but for the address and the body
+	doubts    []*router.Attempt // that failed, of which the request itself may be the reason
+	frugal    bool              // the retry budget kept it from another endpoint
+	informing sync.Mutex        // held while an interim answer is passed on
 
 	attempt   *attempt // the last one
 	committed bool     // the client has seen the beginning of an answer
@@ -42,11 +49,11 @@ type exchangeKey struct{}
 func (x *exchange) outgoing() *http.Request {
 	x.query.Key, x.query.Sticky = x.affinity()
 	x.query.From = x.record.From
-	x.query.Priority = priority(x.in.Header)
+	x.query.Priority = priorityOf(x.in.Header, x.settings.Keys)
 	x.recall()
 	x.query.Prefer = router.RegionID(x.in.Header.Get("X-Proxima-Prefer-Region"))
 	x.protocol = x.upgradeAsked()
-	ctx := context.WithValue(x.in.Context(), exchangeKey{}, x)
+	ctx := context.WithValue(x.ctx, exchangeKey{}, x)
 	out := x.in.WithContext(ctx)
 	out.Header = x.forwardedHeader()
 	out.Trailer = nil
@@ -110,9 +117,10 @@ func (x *exchange) recall() {
 }
 
 // remember notes where the prompt is now.
-func (x *exchange) remember(a *attempt) {
-	if kb := x.keptKB(); x.query.Sticky && kb > 0 {
-		x.handler.Live.Sent(x.query.Key, a.Endpoint, kb, a.Started)
+func (a *attempt) remember() {
+	x := a.exchange
+	if kb := x.keptKB(); a.query.Sticky && kb > 0 {
+		x.handler.Live.Sent(a.query.Key, a.Endpoint, kb, a.Started)
 	}
 }
 
@@ -123,18 +131,6 @@ func (x *exchange) keptKB() float64 {
 		return prefixBytes / 1024.0
 	}
 	return x.promptKB()
-}
-
-// priority is what the client says of its request. A word that is not known counts
-// as none.
-func priority(h http.Header) router.Priority {
-	switch strings.ToLower(h.Get("X-Proxima-Priority")) {
-	case "critical":
-		return router.Critical
-	case "batch":
-		return router.Batch
-	}
-	return router.Standard
 }
 
 var loads = sync.Pool{New: func() any { return new([]router.Load) }}
@@ -176,6 +172,8 @@ func (x *exchange) end() {
 		x.attempt.end()
 	}
 	x.body.stop()
+	x.handler.kept.give(x.body.taken)
+	x.release()
 }
 
 // closeUnread says that this answer is the last on its connection when it goes out

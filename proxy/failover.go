@@ -15,13 +15,16 @@ import (
 type Failover struct {
 	Next http.RoundTripper // carries one attempt, usually NewTransport
 
-	// Attempted is told of each attempt once it is known how it fared up to the
-	// first byte of content, about once a second while content comes, and again
-	// when it is cut. The Attempt is good for the call only.
+	// Attempted is told of each attempt that says something about its endpoint once
+	// it is known how it fared up to the first byte of content, about once a second
+	// while content comes, and again when it is cut. The Attempt is good for the call
+	// only.
 	Attempted func(*router.Attempt)
 
 	budget  router.Budget
 	waiting waiting
+	queue   queue
+	paces   paces
 }
 
 // Abandon moves every request that still waits for the first byte of an endpoint
@@ -39,46 +42,68 @@ func (f *Failover) RoundTrip(r *http.Request) (*http.Response, error) {
 	if !is {
 		return nil, errors.New("proxy: Failover carries requests of a Handler only")
 	}
-	snapshot, decision := x.decide()
-	if !decision.Found() {
-		x.record.Decision = decision
-		return nil, unavailable(decision.Reason, x)
+	x.out = r
+	p, err := f.findPlace(x)
+	if err != nil {
+		return nil, err
 	}
 	f.budget.Request(time.Now(), x.settings.RetryRatio, x.settings.RetryFloor)
 	for {
-		a := f.start(x, r, snapshot, decision)
-		response, err := a.do(r)
-		next, better := f.another(a)
+		a, response, err := f.try(x, p)
+		next := f.another(a)
 		switch {
 		case next != nil:
 			a.discard(response, err)
-			snapshot, decision = next, better
+			p = next
 		case err != nil:
+			x.endDoubts()
 			return nil, a.problem()
 		default:
+			x.endDoubts()
 			return response, nil
 		}
 	}
 }
 
-// another decides where a request goes that an attempt did not serve; nil when
-// the attempt was the last. An answer in hand, even a bad one, tells the client
-// more than a try at an endpoint that is down.
-func (f *Failover) another(a *attempt) (*router.Snapshot, router.Decision) {
+// try makes an attempt at an endpoint, and at a second one where the model is hedged
+// and the first is slow. It returns the attempt that decides.
+func (f *Failover) try(x *exchange, p *place) (*attempt, *http.Response, error) {
+	a := f.start(x, p)
+	if patience := f.hedgeAfter(a); patience > 0 {
+		return f.race(a, patience)
+	}
+	alone := result{attempt: a}
+	alone.response, alone.err = a.do()
+	return alone.settled()
+}
+
+// another finds a place for a request that an attempt did not serve; nil when the
+// attempt was the last. An answer in hand, even a bad one, tells the client more
+// than a try at an endpoint that is down.
+func (f *Failover) another(a *attempt) *place {
 	if !a.mayMove() {
-		return nil, router.Decision{}
+		return nil
 	}
 	x := a.exchange
 	x.query.Tried = append(x.query.Tried, a.Endpoint)
-	snapshot, decision := x.decide()
+	p := f.claim(x)
 	switch {
-	case !decision.Found(),
-		decision.Chosen.Tier == router.TierDown && a.Status != 0,
-		!f.allows(a),
-		!x.body.recall():
-		return nil, router.Decision{}
+	case !p.found():
+		return nil
+	case p.chosen().Tier == router.TierDown && a.Status != 0, !f.allows(a), !x.body.recall():
+		f.giveBack(p)
+		return nil
 	}
-	return snapshot, decision
+	return p
+}
+
+// endDoubts tells of a failure that no other endpoint was asked about. When others
+// failed too, the request is to blame, and when the budget forbade to ask, nobody knows.
+func (x *exchange) endDoubts() {
+	if len(x.record.Attempts) == 1 && !x.frugal {
+		x.tellDoubts()
+	}
+	x.doubts = nil
 }
 
 // allows draws on the retry budget for an attempt that may have cost an endpoint
@@ -88,7 +113,9 @@ func (f *Failover) allows(a *attempt) bool {
 	if !a.sent.Load() || a.Outcome == router.Abandoned {
 		return true
 	}
-	return f.budget.Draw(time.Now())
+	drawn := f.budget.Draw(time.Now())
+	a.exchange.frugal = !drawn
+	return drawn
 }
 
 // mayMove reports whether another endpoint may be asked: the client has seen

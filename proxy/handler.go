@@ -41,23 +41,12 @@ type Handler struct {
 	Compared func(router.Otherwise)
 
 	underWay atomic.Int64
+	kept     room // what the bodies kept for another attempt take
 }
 
 // UnderWay is how many requests are being served, upgraded connections included,
 // which http.Server.Shutdown does not wait for.
 func (h *Handler) UnderWay() int { return int(h.underWay.Load()) }
-
-// Settings is what the configuration says about carrying requests.
-type Settings struct {
-	TrustedProxies   []netip.Prefix // whose AddressHeader is believed
-	AddressHeader    string         // X-Forwarded-For, Forwarded, X-Real-IP, …
-	Attempts         int            // endpoints tried for one request, at most
-	RetryRatio       float64        // retries per request over the last 10 s, at most
-	RetryFloor       int            // retries that are always allowed in those 10 s
-	ReplayLimit      int64          // bytes of a request body kept for another attempt
-	FirstByteTimeout time.Duration  // to the first byte of an answer's content; 0: no limit
-	StallTimeout     time.Duration  // silence within a request's body or an answer that ends it; 0: no limit
-}
 
 // ServeHTTP is the life of a request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -67,6 +56,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer h.conclude(x)
 
 	if err := x.refuse(); err != nil {
+		x.respond(err)
+		return
+	}
+	if err := x.limit(); err != nil {
 		x.respond(err)
 		return
 	}
@@ -84,7 +77,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.respond(err)
 		return
 	}
-	defer response.Body.Close() // ends the attempt
 	x.relay(response)
 }
 
@@ -93,7 +85,8 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	settings := h.Settings()
 	x := &exchange{
 		w: w, in: r,
-		settings: settings,
+		ctx: r.Context(), release: func() {},
+		settings: settings, rules: settings.Rules,
 		handler:  h,
 		peer:     peerOf(r),
 		attempts: max(settings.Attempts, 1),

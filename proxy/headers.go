@@ -51,7 +51,11 @@ func (x *exchange) sayWhoAsks(out http.Header) {
 		}
 		out.Del(x.settings.AddressHeader)
 	}
-	out.Set("X-Forwarded-For", appended(out.Values("X-Forwarded-For"), nameOf(x.peer)))
+	if x.settings.ReplaceForwarded {
+		out.Set("X-Forwarded-For", nameOf(x.record.Client))
+	} else {
+		out.Set("X-Forwarded-For", appended(out.Values("X-Forwarded-For"), nameOf(x.peer)))
+	}
 	if out.Get("X-Forwarded-Host") == "" {
 		out.Set("X-Forwarded-Host", x.in.Host)
 	}

@@ -43,8 +43,8 @@ func (h *Handler) listModels(x *exchange) {
 			list = append(list, declared(m))
 		}
 	}
-	if x.in.Context().Err() != nil {
-		x.respond(errClientLeft)
+	if x.ctx.Err() != nil {
+		x.respond(x.cancelled())
 		return
 	}
 	x.respondModels(union(list))
@@ -52,7 +52,7 @@ func (h *Handler) listModels(x *exchange) {
 
 // askModels asks the endpoints that declare none, a few at the most, all at once.
 func (h *Handler) askModels(x *exchange, s *router.Snapshot, healthy []int) []listing {
-	ctx, cancel := context.WithTimeout(x.in.Context(), listTimeout)
+	ctx, cancel := context.WithTimeout(x.ctx, listTimeout)
 	defer cancel()
 	var asked []*router.Endpoint
 	for _, at := range healthy {
@@ -64,7 +64,10 @@ func (h *Handler) askModels(x *exchange, s *router.Snapshot, healthy []int) []li
 	answers := make([][]listing, len(asked))
 	var asking sync.WaitGroup
 	for i, endpoint := range asked {
-		asking.Go(func() { answers[i] = h.askOne(ctx, header.Clone(), endpoint) })
+		asking.Go(func() {
+			defer h.contain()
+			answers[i] = h.askOne(ctx, header.Clone(), endpoint)
+		})
 	}
 	asking.Wait()
 	return slices.Concat(answers...)

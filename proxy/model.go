@@ -18,7 +18,8 @@ import (
 // not JSON where the decision depends on it, is the client's error.
 func (x *exchange) ask() error {
 	from := &source{from: x.in.Body, control: http.NewResponseController(x.w), limit: x.settings.StallTimeout}
-	if err := x.body.keep(x.in, from, x.settings.ReplayLimit); err != nil {
+	shared := &share{room: &x.handler.kept, limit: x.settings.BodyMemory}
+	if err := x.body.keep(x.in, from, x.settings.ReplayLimit, shared); err != nil {
 		return x.bodyProblem(err)
 	}
 	matters := x.handler.Live.Snapshot().Table.ModelsMatter()
@@ -45,6 +46,7 @@ func (x *exchange) ask() error {
 	}
 	x.record.Model = router.Model(told)
 	x.query.Model = x.record.Model
+	x.rules = x.settings.rules(x.record.Model)
 	return nil
 }
 
@@ -162,7 +164,12 @@ func modelOfPath(path string) string {
 // is malformed.
 func (x *exchange) bodyProblem(err error) error {
 	var network net.Error
+	var own *Problem
 	switch {
+	case errors.As(err, &own):
+		return own
+	case endedBy(x.ctx) != nil:
+		return endedBy(x.ctx)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return problemSlow
 	case x.in.Context().Err() != nil, errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &network):

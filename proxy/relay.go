@@ -1,27 +1,17 @@
 package proxy
 
 import (
-	"context"
-	"errors"
-	"io"
 	"maps"
 	"mime"
+	"net"
 	"net/http"
-	"sync"
 	"time"
-
-	"proxima/router"
 )
-
-// relaySize is how much of an answer is held at a time. A token's event has some
-// 200 bytes, so that a read rarely brings more than the client should see at once.
-const relaySize = 16 << 10
-
-var relayBuffers = sync.Pool{New: func() any { return new([relaySize]byte) }}
 
 // relay gives the endpoint's answer to the client, each piece as it comes.
 func (x *exchange) relay(response *http.Response) {
 	if response.StatusCode == http.StatusSwitchingProtocols {
+		defer response.Body.Close()
 		x.upgrade(response)
 		return
 	}
@@ -30,8 +20,12 @@ func (x *exchange) relay(response *http.Response) {
 		x.handler.Streams(1)
 		defer x.handler.Streams(-1)
 	}
-	if err := x.pump(response.Body.(*content)); err != nil {
-		x.breakOff(response, err)
+	f := x.newFlow(response)
+	defer f.close()
+	for err := f.pump(); err != nil; err = f.pump() {
+		if err = f.mend(err); err != nil {
+			f.breakOff(err)
+		}
 	}
 	x.sendTrailer(response)
 	x.record.Complete = true
@@ -62,79 +56,6 @@ func (x *exchange) passOn(response *http.Response, h http.Header) {
 	}
 }
 
-// pump copies until the answer ends, flushing after every read. The error is the
-// endpoint's or the client's; nil when the whole answer went out.
-func (x *exchange) pump(from *content) error {
-	to := outlet{control: http.NewResponseController(x.w), to: x.w, limit: 2 * x.settings.StallTimeout}
-	watch := from.attempt.watchSilence(x.settings.StallTimeout)
-	defer watch.stop()
-	for {
-		n, err := watch.read(from, from.buf[:])
-		if n > 0 {
-			now := time.Now()
-			from.attempt.alive(now)
-			if to.send(from.buf[:n], now) != nil {
-				return errClientLeft
-			}
-			x.record.Bytes += int64(n)
-		}
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
-// outlet is the way to the client. One that takes nothing for the limit is gone:
-// the endpoint's slot is not held for it. The limit is longer than the endpoint's
-// own, so that of two silences the endpoint's is noticed. net/http lifts it before
-// the connection's next request.
-type outlet struct {
-	control  *http.ResponseController
-	to       io.Writer
-	limit    time.Duration // 0: none
-	deadline time.Time
-}
-
-// send writes a piece and sees that it goes out at once.
-func (o *outlet) send(piece []byte, now time.Time) error {
-	if due := now.Add(o.limit); o.limit > 0 && due.Sub(o.deadline) >= aliveStep {
-		o.deadline = due
-		_ = o.control.SetWriteDeadline(due)
-	}
-	if _, err := o.to.Write(piece); err != nil {
-		return err
-	}
-	return o.control.Flush()
-}
-
-// breakOff ends an answer that cannot be completed so that the client can tell:
-// a stream of events gets an error event, and the connection is cut in any case.
-func (x *exchange) breakOff(response *http.Response, err error) {
-	attempt := x.attempt
-	attempt.Err = err
-	switch {
-	case errors.Is(err, errClientLeft), x.in.Context().Err() != nil, x.body.broken() != nil:
-		attempt.Outcome = router.Cancelled
-		x.cut()
-	case errors.Is(context.Cause(attempt.ctx), errStalled):
-		attempt.Outcome = router.Stalled
-	default:
-		attempt.Outcome = router.Cut
-	}
-	x.handler.Failover.Attempted(attempt.Attempt)
-	p := cutProblem(attempt.Outcome)
-	x.record.Problem = p.Code
-	if mediaType(response.Header) == events && isPlain(response.Header) {
-		event := append([]byte("\n\ndata: "), p.body()...)
-		_, _ = x.w.Write(append(event, '\n'))
-		_ = http.NewResponseController(x.w).Flush()
-	}
-	x.cut()
-}
-
 // cut ends the connection, and with it the handler. Over HTTP/1.0 the end of the
 // connection may be the end of a good answer, so there it is reset.
 func (x *exchange) cut() {
@@ -149,22 +70,20 @@ func (x *exchange) reset() {
 	if err != nil {
 		return
 	}
-	if tcp, is := client.(interface{ SetLinger(seconds int) error }); is {
-		_ = tcp.SetLinger(0)
+	if socket, is := socketOf(client).(interface{ SetLinger(seconds int) error }); is {
+		_ = socket.SetLinger(0)
 	}
 	client.Close()
 }
 
-func cutProblem(o router.Outcome) *Problem {
-	if o == router.Stalled {
-		return &Problem{
-			Type: "server_error", Code: "stream_stalled",
-			Message: "The endpoint fell silent in the midst of the answer. What came is incomplete.",
+// socketOf is what is left of a connection without what TLS and others put around it.
+func socketOf(conn net.Conn) net.Conn {
+	for {
+		wrapped, is := conn.(interface{ NetConn() net.Conn })
+		if !is {
+			return conn
 		}
-	}
-	return &Problem{
-		Type: "server_error", Code: "stream_cut",
-		Message: "The endpoint broke off in the midst of the answer. What came is incomplete.",
+		conn = wrapped.NetConn()
 	}
 }
 
@@ -207,52 +126,6 @@ func (x *exchange) sendTrailer(response *http.Response) {
 	}
 }
 
-// content is an answer's body whose beginning was read ahead. Closing it ends
-// the attempt.
-type content struct {
-	buf     *[relaySize]byte // what the answer passes through; nil once closed
-	ahead   []byte           // the part of buf that was read ahead
-	err     error            // what ended the read ahead, if it brought the end too
-	rest    io.ReadCloser
-	attempt *attempt
-}
-
-// peek waits for the first bytes. An answer without content is complete, not broken.
-func (c *content) peek() error {
-	c.buf = relayBuffers.Get().(*[relaySize]byte)
-	for len(c.ahead) == 0 && c.err == nil {
-		var n int
-		n, c.err = c.rest.Read(c.buf[:])
-		c.ahead = c.buf[:n]
-	}
-	if len(c.ahead) == 0 && c.err != io.EOF {
-		return c.err
-	}
-	return nil
-}
-
-func (c *content) Read(p []byte) (int, error) {
-	if len(c.ahead) > 0 {
-		n := copy(p, c.ahead)
-		c.ahead = c.ahead[n:]
-		return n, nil
-	}
-	if c.err != nil {
-		return 0, c.err
-	}
-	return c.rest.Read(p)
-}
-
-func (c *content) Close() error {
-	err := c.rest.Close()
-	if c.buf != nil {
-		relayBuffers.Put(c.buf)
-		c.buf, c.ahead = nil, nil
-	}
-	c.attempt.end()
-	return err
-}
-
 // aliveStep is how often a flowing stream proves that its endpoint lives.
 const aliveStep = time.Second
 
@@ -262,33 +135,5 @@ func (a *attempt) alive(now time.Time) {
 	if now.Sub(a.seen) >= aliveStep {
 		a.seen = now
 		a.failover.Attempted(a.Attempt)
-	}
-}
-
-// silence cancels an attempt that brings no byte for too long. The time that the
-// client takes to read does not count.
-type silence struct {
-	limit time.Duration
-	timer *time.Timer
-}
-
-func (a *attempt) watchSilence(limit time.Duration) silence {
-	if limit <= 0 {
-		return silence{}
-	}
-	return silence{limit, time.AfterFunc(limit, func() { a.cancel(errStalled) })}
-}
-
-func (s silence) read(from io.Reader, p []byte) (int, error) {
-	if s.timer != nil {
-		s.timer.Reset(s.limit)
-		defer s.timer.Stop()
-	}
-	return from.Read(p)
-}
-
-func (s silence) stop() {
-	if s.timer != nil {
-		s.timer.Stop()
 	}
 }

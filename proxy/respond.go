@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,6 +26,10 @@ func (p *Problem) Error() string { return p.Message }
 
 // errClientLeft ends a request whose client is gone: there is nobody to tell.
 var errClientLeft = errors.New("the client left")
+
+// ErrStopping is the cause with which the base context of all requests is cancelled
+// when the router will not wait for them any longer. Each client is told.
+var ErrStopping = errors.New("the router is stopping")
 
 // statusClientLeft is what the Record says of such a request, as nginx's log does.
 const statusClientLeft = 499
@@ -58,6 +63,30 @@ var (
 		Status: http.StatusBadRequest, Type: "invalid_request_error", Code: "invalid_model", Param: "model",
 		Message: fmt.Sprintf("The model's name is longer than %d bytes.", maxModel),
 	}
+	problemCut = &Problem{
+		Type: "server_error", Code: "stream_cut",
+		Message: "The endpoint broke off in the midst of the answer. What came is incomplete.",
+	}
+	problemStalled = &Problem{
+		Type: "server_error", Code: "stream_stalled",
+		Message: "The endpoint fell silent in the midst of the answer. What came is incomplete.",
+	}
+	problemStopping = &Problem{
+		Status: http.StatusServiceUnavailable, Type: "server_error", Code: "router_stopping", RetryAfter: time.Second,
+		Message: "The router was stopped before the answer was complete. Send the request again.",
+	}
+	problemDeadline = &Problem{
+		Status: http.StatusGatewayTimeout, Type: "server_error", Code: "deadline_exceeded",
+		Message: "The answer was not complete within the time that the request allows.",
+	}
+	problemMemory = &Problem{
+		Status: http.StatusServiceUnavailable, Type: "server_error", Code: "overloaded", RetryAfter: time.Second,
+		Message: "The router holds as many requests as it has memory for. Try again shortly.",
+	}
+	problemFull = &Problem{
+		Status: http.StatusTooManyRequests, Type: "rate_limit_error", Code: string(router.Full), RetryAfter: time.Second,
+		Message: "Every endpoint that may serve the request is full, and so is the queue for them, or the wait was too long. Try again shortly.",
+	}
 	problemEncoding = &Problem{
 		Status: http.StatusUnsupportedMediaType, Type: "invalid_request_error", Code: "unsupported_encoding",
 		Message: "The body is compressed, so its model cannot be read. Send it uncompressed.",
@@ -68,6 +97,13 @@ func problemConflict(told, found string) *Problem {
 	return &Problem{
 		Status: http.StatusBadRequest, Type: "invalid_request_error", Code: "model_conflict", Param: "model",
 		Message: fmt.Sprintf("The request asks for model %q and elsewhere for %q. Header, path and body must agree.", told, found),
+	}
+}
+
+func problemTimeout(err error) *Problem {
+	return &Problem{
+		Status: http.StatusBadRequest, Type: "invalid_request_error", Code: "invalid_timeout",
+		Message: fmt.Sprintf("%s is no time that can be waited for. Write seconds, or a time with its unit: 30, 2.5 or 1500ms; grpc-timeout: 30S or 1500m.", err),
 	}
 }
 
@@ -105,6 +141,8 @@ func unavailable(reason router.Reason, x *exchange) *Problem {
 			Status: http.StatusUnavailableForLegalReasons, Type: "invalid_request_error", Code: string(reason),
 			Message: fmt.Sprintf("Residency rules keep requests from %s out of every region that serves the model.", x.query.From.Country),
 		}
+	case router.Full:
+		return problemFull
 	case router.Shed:
 		return &Problem{
 			Status: http.StatusTooManyRequests, Type: "rate_limit_error", Code: string(reason), RetryAfter: time.Second,
@@ -148,11 +186,26 @@ func (x *exchange) cancelled() error {
 	var own *Problem
 	switch {
 	case err == nil:
+		if p := endedBy(x.ctx); p != nil {
+			return p
+		}
 		return errClientLeft
 	case errors.As(err, &own):
 		return own
 	}
 	return x.bodyProblem(err)
+}
+
+// endedBy is what the client is told of a request that was ended by its own deadline or
+// by the router's; nil when the client itself is gone.
+func endedBy(ctx context.Context) *Problem {
+	switch context.Cause(ctx) {
+	case errDeadline:
+		return problemDeadline
+	case ErrStopping:
+		return problemStopping
+	}
+	return nil
 }
 
 // respond tells the client what went wrong, and writes it to the Record.

@@ -67,7 +67,7 @@ func TestACutStreamIsNeverAGoodOne(t *testing.T) {
 		w.endpoint("eu-1", says("never asked"))
 		got := w.chat()
 		w.want("cut", got.cut, true)
-		w.want("body", got.body, "data: 1\n\n"+"\n\n"+`data: {"error":{"message":"The endpoint broke off in the midst of the answer. What came is incomplete.",`+
+		w.want("body", got.body, "data: 1\n\n"+`data: {"error":{"message":"The endpoint broke off in the midst of the answer. What came is incomplete.",`+
 			`"type":"server_error","param":null,"code":"stream_cut"}}`+"\n\n")
 		w.want("last chunk", strings.HasSuffix(got.text, lastChunk), false)
 		w.want("attempts", w.attempts(), "us-1 cut")
@@ -112,7 +112,7 @@ func TestAStalledStreamEndsWithAnErrorEvent(t *testing.T) {
 		began := time.Now()
 		got := w.chat()
 		w.want("cut", got.cut, true)
-		w.want("events", strings.HasPrefix(got.body, "data: 1\n\ndata: 2\n\n\n\ndata: {\"error\":"), true)
+		w.want("events", strings.HasPrefix(got.body, "data: 1\n\ndata: 2\n\ndata: {\"error\":"), true)
 		w.want("problem", strings.Contains(got.body, `"code":"stream_stalled"`), true)
 		w.want("time", time.Since(began), 59*time.Second)
 		w.want("attempts", w.attempts(), "us-1 stalled")
@@ -399,7 +399,7 @@ func TestABodyThatNeverComesHoldsNoMemoryForItself(t *testing.T) {
 	r.ContentLength = 1 << 30
 	var b body
 	from := &source{from: r.Body, control: http.NewResponseController(httptest.NewRecorder())}
-	if err := b.keep(r, from, 1<<30); err != nil || cap(b.kept) > 2*firstRoom {
+	if err := b.keep(r, from, 1<<30, &share{room: &room{}}); err != nil || cap(b.kept) > 2*firstRoom {
 		t.Errorf("%d bytes set aside for one, %v", cap(b.kept), err)
 	}
 }

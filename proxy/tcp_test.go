@@ -56,7 +56,7 @@ func cutsAStream(w http.ResponseWriter, _ *http.Request) {
 }
 
 func TestOverHTTP10ACutStreamEndsWithAReset(t *testing.T) {
-	h, last := onLoopback(t, NewTransport(nil), cutsAStream)
+	h, last := onLoopback(t, NewTransport(nil, nil), cutsAStream)
 	server := httptest.NewServer(h)
 	defer server.Close()
 	conn, err := net.Dial("tcp", server.Listener.Addr().String())
@@ -79,7 +79,7 @@ func TestOverHTTP10ACutStreamEndsWithAReset(t *testing.T) {
 // TestHalfARequestIsNotAnsweredAsIfItWereWhole is about a client that closes its
 // way in and still listens.
 func TestHalfARequestIsNotAnsweredAsIfItWereWhole(t *testing.T) {
-	h, last := onLoopback(t, NewTransport(nil), cutsAStream)
+	h, last := onLoopback(t, NewTransport(nil, nil), cutsAStream)
 	server := httptest.NewServer(h)
 	defer server.Close()
 	conn, err := net.Dial("tcp", server.Listener.Addr().String())
@@ -98,7 +98,7 @@ func TestHalfARequestIsNotAnsweredAsIfItWereWhole(t *testing.T) {
 }
 
 func TestOverHTTP2ACutStreamEndsWithAnError(t *testing.T) {
-	h, last := onLoopback(t, NewTransport(nil), cutsAStream)
+	h, last := onLoopback(t, NewTransport(nil, nil), cutsAStream)
 	server := httptest.NewUnstartedServer(h)
 	server.EnableHTTP2 = true
 	server.StartTLS()
@@ -118,7 +118,7 @@ func TestOverHTTP2ACutStreamEndsWithAnError(t *testing.T) {
 }
 
 func TestOverHTTP2ALongBodyPassesWhileItsAnswerComes(t *testing.T) {
-	h, last := onLoopback(t, NewTransport(nil), func(w http.ResponseWriter, r *http.Request) {
+	h, last := onLoopback(t, NewTransport(nil, nil), func(w http.ResponseWriter, r *http.Request) {
 		_ = http.NewResponseController(w).EnableFullDuplex()
 		_, _ = io.WriteString(w, "early ")
 		_ = http.NewResponseController(w).Flush()
@@ -155,7 +155,7 @@ func TestOverHTTP2ALongBodyPassesWhileItsAnswerComes(t *testing.T) {
 func TestAnAddressThatMayNotBeDialledIsRefused(t *testing.T) {
 	forbidden := errors.New("not this address")
 	control := func(_, _ string, _ syscall.RawConn) error { return forbidden }
-	h, last := onLoopback(t, NewTransport(control), cutsAStream)
+	h, last := onLoopback(t, NewTransport(control, nil), cutsAStream)
 	got := httptest.NewRecorder()
 	h.ServeHTTP(got, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/a", http.NoBody))
 	r := last()

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"net"
 	"net/http"
 	"syscall"
@@ -36,8 +37,9 @@ func dialWait(path time.Duration) time.Duration {
 
 // NewTransport returns the transport that carries attempts: connections are kept
 // and shared, answers pass untouched, no proxy of the environment is used.
-// control may refuse an address at dial time, after its name was resolved.
-func NewTransport(control func(network, address string, c syscall.RawConn) error) *http.Transport {
+// control may refuse an address at dial time, after its name was resolved. roots are
+// what the certificates of https endpoints must lead to; nil: the system's.
+func NewTransport(control func(network, address string, c syscall.RawConn) error, roots *x509.CertPool) *http.Transport {
 	dialer := net.Dialer{Control: control, KeepAlive: 15 * time.Second}
 	return &http.Transport{
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -48,7 +50,7 @@ func NewTransport(control func(network, address string, c syscall.RawConn) error
 			}
 			return dialer.DialContext(ctx, network, address)
 		},
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
 		TLSHandshakeTimeout:    5 * time.Second,
 		ForceAttemptHTTP2:      true,
 		DisableCompression:     true,

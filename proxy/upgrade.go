@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -79,10 +80,16 @@ func (x *exchange) switchProtocols(response *http.Response, to *bufio.Writer) er
 // copy ends too.
 func (x *exchange) join(client net.Conn, fromClient io.Reader, endpoint io.ReadWriteCloser) {
 	ended := make(chan struct{})
+	stop := context.AfterFunc(x.ctx, func() { // the router will not wait any longer
+		client.Close()
+		endpoint.Close()
+	})
+	defer stop()
 	go func() {
 		defer close(ended)
+		defer endpoint.Close()
+		defer x.handler.contain()
 		_, _ = io.Copy(endpoint, fromClient)
-		endpoint.Close()
 	}()
 	x.record.Bytes, _ = io.Copy(client, endpoint)
 	client.Close()

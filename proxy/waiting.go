@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"slices"
 	"sync"
 	"time"
 
@@ -44,7 +43,7 @@ func (w *waiting) abandon(id router.EndpointID) {
 
 // foundDown reports whether the endpoint is down now, but was not when it was chosen.
 func (a *attempt) foundDown() bool {
-	if a.chosen.Tier == router.TierDown {
+	if a.decision.Chosen.Tier == router.TierDown {
 		return false
 	}
 	now := a.exchange.handler.Live.Snapshot()
@@ -62,11 +61,10 @@ func (a *attempt) moveOn() {
 
 // betterElsewhere reports whether an endpoint that is not down would take the request.
 func (a *attempt) betterElsewhere() bool {
-	x := a.exchange
-	q := x.query
-	q.Tried = append(slices.Clip(q.Tried), a.Endpoint)
+	q := a.query
+	q.Tried = append(q.Tried, a.Endpoint) // clipped: this attempt's own
 	buf := loads.Get().(*[]router.Load)
 	defer loads.Put(buf)
-	_, d := x.handler.decide(q, time.Now(), buf)
+	_, d := a.exchange.handler.decide(q, time.Now(), buf)
 	return d.Found() && d.Chosen.Tier < router.TierDown
 }

@@ -86,7 +86,7 @@ func usual() Settings {
 		RetryRatio:     0.2,
 		RetryFloor:     3,
 		ReplayLimit:    1 << 20,
-		StallTimeout:   30 * time.Second,
+		Rules:          Rules{StallTimeout: 30 * time.Second},
 	}
 }
 
@@ -120,7 +120,7 @@ func (w *world) open() {
 	for _, e := range w.endpoints {
 		w.believe(e, router.Up)
 	}
-	w.transport = NewTransport(nil)
+	w.transport = NewTransport(nil, nil)
 	w.transport.DialContext = func(ctx context.Context, _, address string) (net.Conn, error) {
 		return w.network.dial(ctx, address, "10.9.9.9:1")
 	}
@@ -624,7 +624,7 @@ func (a address) Network() string { return "tcp" }
 func (a address) String() string  { return string(a) }
 
 // exchange is a request that came in, for a look at a single step.
-func (w *world) exchange() (*exchange, *http.Request) {
+func (w *world) exchange() *exchange {
 	w.open()
 	in, err := http.NewRequestWithContext(w.t.Context(), http.MethodGet, "/v1/anything", nil)
 	if err != nil {
@@ -633,7 +633,8 @@ func (w *world) exchange() (*exchange, *http.Request) {
 	in.RemoteAddr = w.from
 	x := w.handler.begin(nil, in)
 	w.handler.locate(x)
-	return x, x.outgoing()
+	x.out = x.outgoing()
+	return x
 }
 
 // buggy is an answer's body that panics on its second read.

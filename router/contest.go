@@ -29,6 +29,8 @@ type contest struct {
 	bestMs   float64 // the least cost in it
 	latest   int64   // the last success in it
 	roomy    bool    // somebody in it is below the load at which the query is shed
+	full     uint64  // who is refused only for being full, as a sum of hashes; 0: nobody
+	alive    bool    // somebody of them is not down
 	band     [bandRoom]contender
 	n        int  // of band
 	over     bool // the band did not hold them all
@@ -51,14 +53,14 @@ const bandRoom = 16
 // the band ends up with all that are within the slack of it, and some that were.
 func (c *contest) hold() {
 	c.reset(tiers)
-	c.eligible = 0
+	c.eligible, c.full, c.alive = 0, 0, false
 	slots, loads, warmAt := c.snapshot.slots, c.price.load, c.query.Warm.Endpoint
 	asks, narrowed := c.rules.strict, c.region >= 0 || c.since != 0 || c.fresh
 	region, least := -1, 0.0 // neighbours share a bound of the way to them
 	limit := math.Inf(1)     // what a contender may cost
 	for _, at := range c.pool {
 		slot, load := &slots[at], &loads[at]
-		if (asks || slot.drained) && c.rules.refuse(at) != "" || narrowed && c.outside(at) {
+		if (asks || slot.gated && slot.closed(load)) && c.refuses(at) || narrowed && c.outside(at) {
 			continue
 		}
 		c.eligible++
@@ -97,6 +99,23 @@ func (c *contest) hold() {
 // reset begins anew with a tier.
 func (c *contest) reset(tier Tier) {
 	c.tier, c.bestMs, c.n, c.over, c.roomy, c.latest = tier, math.Inf(1), 0, false, false, 0
+}
+
+// refuses asks the hard rules, and notes who would be let in if it had a place.
+func (c *contest) refuses(at int) bool {
+	reason := c.rules.refuse(at)
+	if reason == ReasonFull {
+		slot := &c.snapshot.slots[at]
+		c.full += slot.hash
+		c.alive = c.alive || slot.standing < TierDown
+	}
+	return reason != ""
+}
+
+// waits reports whether the request is better off with the next place that is free: an
+// endpoint that is down is not tried while one that lives has only no place.
+func (c *contest) waits() bool {
+	return c.eligible == 0 && c.full != 0 || c.tier == TierDown && c.alive
 }
 
 // outside reports whether the field was narrowed to others.

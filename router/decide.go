@@ -39,6 +39,10 @@ type Decision struct {
 	Chosen   Candidate
 	Eligible int    // endpoints that no hard rule refused
 	Reason   Reason // "" when Chosen is an endpoint
+
+	// Waits says, when Reason is Full, for which endpoints: two requests with the same
+	// number can use the same places, so where one finds none the other finds none.
+	Waits uint64
 }
 
 // Found reports whether the decision has an endpoint.
@@ -49,8 +53,8 @@ func (d *Decision) Found() bool { return d.Reason == "" }
 func (d *Decision) FailOpen() bool { return d.Found() && d.Chosen.Tier >= TierDoubt }
 
 // Decide picks the endpoint for a query: hard rules first (model, residency,
-// drained, tried, detour), then the lowest tier, then cost, and within the band
-// of nearly equal costs the rendezvous of the query's key. load is by endpoint
+// drained, tried, detour, full), then the lowest tier, then cost, and within the
+// band of nearly equal costs the rendezvous of the query's key. load is by endpoint
 // position, from Measure. The same snapshot, query and loads always give the
 // same decision. It does not allocate.
 func (s *Snapshot) Decide(q Query, load []Load) Decision {
@@ -65,6 +69,9 @@ func (s *Snapshot) Decide(q Query, load []Load) Decision {
 		slackMs: s.slackMs(&q), region: -1,
 	}
 	c.hold()
+	if c.waits() {
+		return Decision{Eligible: c.eligible, Reason: Full, Waits: c.full}
+	}
 	if c.eligible == 0 {
 		return Decision{Reason: rules.nobody(pool)}
 	}
@@ -152,8 +159,17 @@ func (h *hard) refuse(at int) Reason {
 	if h.limited && h.price.netAt(at) > h.mostMs {
 		return ReasonDetour
 	}
+	if h.snapshot.slots[at].atCap(&h.price.load[at]) {
+		return ReasonFull
+	}
 	return ""
 }
+
+// closed reports whether the endpoint takes no request at all now.
+func (s *slot) closed(load *Load) bool { return s.drained || s.atCap(load) }
+
+// atCap reports whether as many requests of this router are there as may be.
+func (s *slot) atCap(load *Load) bool { return s.cap > 0 && load.InFlight >= int(s.cap) }
 
 func (h *hard) forbid(at int) Reason {
 	slot := &h.snapshot.slots[at]

@@ -96,7 +96,8 @@ func (w *world) read(t *testing.T, words []string) {
 		w.regions = append(w.regions, Region{RegionID(name), place, length("bias")})
 		w.drains.Regions[RegionID(name)] = pairs["drained"] != ""
 	case "endpoint":
-		e := Endpoint{ID: EndpointID(name), Region: RegionID(pairs["region"]), Capacity: int(number("capacity"))}
+		e := Endpoint{ID: EndpointID(name), Region: RegionID(pairs["region"])}
+		e.Capacity, e.MaxInFlight = int(number("capacity")), int(number("cap"))
 		e.URL = &url.URL{Scheme: "http", Host: "127.0.0.1:1"}
 		for _, m := range names("models") {
 			e.Models = append(e.Models, Model(m))
@@ -120,7 +121,7 @@ func (w *world) read(t *testing.T, words []string) {
 			w.steering.By = ByPath
 		}
 	case "query":
-		w.query = Query{Model: Model(pairs["model"]), Key: Key(pairs["session"]), Prefer: RegionID(pairs["prefer"])}
+		w.query = Query{Model: Model(pairs["model"]), Key: Key(pairs["session"]), Prefer: RegionID(pairs["prefer"]), Sticky: pairs["session"] != ""}
 		w.query.From = geo.Location{Placed: pairs["lat"] != "", Lat: number("lat"), Lon: number("lon"), Country: pairs["country"]}
 		for _, id := range names("tried") {
 			w.query.Tried = append(w.query.Tried, EndpointID(id))

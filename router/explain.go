@@ -157,6 +157,8 @@ func (s *Snapshot) detail(reason Reason, q *Query, c Candidate, load []Load, mos
 		return "this request was there already"
 	case ReasonDetour:
 		return fmt.Sprintf("network time %.1f ms is over the limit of %.1f ms: the nearest and max_detour", c.NetMs, mostMs)
+	case ReasonFull:
+		return fmt.Sprintf("%d requests of this router are there, and its max_in_flight is %d", load[c.Position].InFlight, e.MaxInFlight)
 	}
 	return s.tierDetail(c, &load[c.Position])
 }

@@ -29,6 +29,8 @@ package router
 //	16 drains                         TestADrainedEndpointGetsNothing, proxy.TestOutcomesAreToldInTheContractsShape (nobody left),
 //	                                  e2e.TestTwoHundredReloadsCutNothing (its streams finish)
 //	17 no allocation                  TestDecidingWithEverythingOnDoesNotAllocate
+//	18 caps                           TestNoEndpointBeyondItsCapIsEverChosen, TestACapIsNeverExceeded,
+//	                                  TestTheSameWaitIsForTheSamePlaces
 //
 // TestDecideAgreesWithTheRulesDoneByHand holds the decision as a whole to the slow
 // reference, down to who wins. FuzzDecide and FuzzMeter draw the same from bytes.
@@ -39,6 +41,7 @@ import (
 	"net/url"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -67,6 +70,9 @@ func (s scene) checkDecision(t *rapid.T) {
 	}
 	if d.Reason != NoSuchModel && d.Eligible != len(v.eligible) {
 		t.Fatalf("%d are eligible, by hand %v", d.Eligible, v.eligible)
+	}
+	if waits := s.sum(v.full); d.Waits != 0 && (d.Reason != Full || d.Waits != waits) || d.Reason == Full && d.Waits == 0 {
+		t.Fatalf("with reason %q it waits for %x, by hand %x", d.Reason, d.Waits, waits)
 	}
 	if !d.Found() {
 		if d.Chosen != (Candidate{}) {
@@ -138,7 +144,7 @@ func TestNoWorseTierWhileABetterOneHasSomebody(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := drawScene(t)
 		d := s.snapshot.Decide(s.query, s.load)
-		for _, at := range s.eligible() {
+		for _, at := range s.judge().eligible {
 			if d.Found() && s.tier(at) < d.Chosen.Tier {
 				t.Fatalf("tier %d was chosen while position %d is in tier %d", d.Chosen.Tier, at, s.tier(at))
 			}
@@ -397,7 +403,7 @@ func TestAnEjectedEndpointGetsNothingWhileAnotherIsUp(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := drawScene(t)
 		d := s.snapshot.Decide(s.query, s.load)
-		up := slices.ContainsFunc(s.eligible(), func(at int) bool {
+		up := slices.ContainsFunc(s.judge().eligible, func(at int) bool {
 			return s.snapshot.Status[at].Health == Up && !s.tripped(s.snapshot.Table.Endpoints[at].Region)
 		})
 		if !d.Found() || !up {
@@ -505,7 +511,7 @@ func TestItFailsOpenIfAndOnlyIfNobodyHealthyIsEligible(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := drawScene(t)
 		d := s.snapshot.Decide(s.query, s.load)
-		healthy := slices.ContainsFunc(s.eligible(), func(at int) bool { return s.tier(at) < TierDoubt })
+		healthy := slices.ContainsFunc(s.judge().eligible, func(at int) bool { return s.tier(at) < TierDoubt })
 		if d.Found() && d.FailOpen() == healthy {
 			t.Fatalf("fail open is %v, and somebody healthy is eligible: %v", d.FailOpen(), healthy)
 		}
@@ -870,6 +876,93 @@ func regionIDs(table *Table) (ids []RegionID) {
 		ids = append(ids, region.ID)
 	}
 	return ids
+}
+
+// Invariant 18. In no tier, and whoever failed already.
+func TestNoEndpointBeyondItsCapIsEverChosen(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := drawScene(t)
+		for {
+			d := s.snapshot.Decide(s.query, s.load)
+			if !d.Found() {
+				return
+			}
+			most := s.snapshot.Table.Endpoints[d.Chosen.Position].MaxInFlight
+			if there := s.load[d.Chosen.Position].InFlight; most > 0 && there >= most {
+				t.Fatalf("%s has %d of %d in flight and was chosen in tier %d", d.Chosen.Endpoint, there, most, d.Chosen.Tier)
+			}
+			s.query.Tried = append(s.query.Tried, d.Chosen.Endpoint)
+		}
+	})
+}
+
+// Invariant 18. A thousand requests decide at once, with what was true a moment ago.
+func TestACapIsNeverExceeded(t *testing.T) {
+	const most = 7
+	var m Meter
+	var all sync.WaitGroup
+	var admitted atomic.Int64
+	for range 1000 {
+		all.Go(func() {
+			if !m.Admit(noon, 2, most) {
+				return
+			}
+			admitted.Add(1)
+			if there := m.InFlight(); there > most {
+				t.Errorf("%d are in flight, of %d", there, most)
+			}
+			m.Answered(2)
+			m.End()
+		})
+	}
+	all.Wait()
+	if admitted.Load() < most || m.InFlight() != 0 || m.pending.Load() != 0 {
+		t.Errorf("%d were admitted, %d and %d bytes are left", admitted.Load(), m.InFlight(), m.pending.Load())
+	}
+}
+
+// Invariant 18. Two requests say that they wait for the same: when an endpoint has room
+// again, both wait on or neither does.
+func TestTheSameWaitIsForTheSamePlaces(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := drawScene(t)
+		first, before := s.query, s.snapshot.Decide(s.query, s.load)
+		if before.Reason != Full {
+			return
+		}
+		loads := slices.Clone(s.load)
+		loads[rapid.IntRange(0, len(loads)-1).Draw(t, "room at")].InFlight = 0
+		after := s.snapshot.Decide(first, loads)
+		for range 8 {
+			s.ask(t)
+			if s.snapshot.Decide(s.query, s.load).Waits != before.Waits {
+				continue
+			}
+			if other := s.snapshot.Decide(s.query, loads); other.Waits != after.Waits {
+				t.Fatalf("%+v gets %+v, and %+v gets %+v", first, after, s.query, other)
+			}
+		}
+	})
+}
+
+func TestAdmitDoesWhatBeginDoes(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var begun, admitted Meter
+		for range rapid.IntRange(1, 20).Draw(t, "requests") {
+			kb, at := anyNumber.Draw(t, "KB"), wildTimes.Draw(t, "at")
+			there := begun.Begin(at, kb)
+			limit := rapid.SampledFrom([]int{0, -1, there, there + 1, math.MaxInt}).Draw(t, "limit")
+			if !admitted.Admit(at, kb, limit) {
+				t.Fatalf("request %d does not fit into %d", there, limit)
+			}
+			if there > 1 && admitted.Admit(at, kb, there) {
+				t.Fatalf("one more fits into %d", there)
+			}
+		}
+		if a, b := begun.now(noon), admitted.now(noon); a != b {
+			t.Fatalf("begun %+v, admitted %+v", a, b)
+		}
+	})
 }
 
 // The limit of a detour is that of the first attempt, however many of the nearest were

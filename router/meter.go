@@ -68,10 +68,31 @@ func (m *measured) learn(sample, assumed float64) {
 // prompt to compute, and returns how many are in flight, itself included. Each Begin
 // is followed by one Answered and then by one End.
 func (m *Meter) Begin(now time.Time, kb float64) int {
+	there := int(m.inFlight.Add(1))
+	m.begun(now, kb, there-1)
+	return there
+}
+
+// Admit does what Begin does and returns true, unless so many are in flight already;
+// 0: any number may be. However many call it at once, there are never more.
+func (m *Meter) Admit(now time.Time, kb float64, limit int) bool {
+	for {
+		there := m.inFlight.Load()
+		if limit > 0 && there >= int64(limit) {
+			return false
+		}
+		if m.inFlight.CompareAndSwap(there, there+1) {
+			m.begun(now, kb, int(there))
+			return true
+		}
+	}
+}
+
+// begun takes in a request that met so many others.
+func (m *Meter) begun(now time.Time, kb float64, others int) {
 	m.lastUsed.Store(now.UnixNano())
-	m.prefill.meet(m.pendingKB(), m.InFlight())
+	m.prefill.meet(m.pendingKB(), others)
 	m.pending.Add(promptBytes(kb))
-	return int(m.inFlight.Add(1))
 }
 
 // Answered counts a request that does not wait for its first token any more, however

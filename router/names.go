@@ -26,17 +26,19 @@ const (
 	ReasonDrained   Reason = "drained"   // an operator took it out
 	ReasonTried     Reason = "tried"     // this request was there already
 	ReasonDetour    Reason = "detour"    // further than max_detour beyond the nearest
+	ReasonFull      Reason = "full"      // as many of this router's requests are there as its max_in_flight allows
 	ReasonTier      Reason = "tier"      // a better tier has an endpoint
 )
 
 // Why a decision found no endpoint: the first two are the client's affair, the
-// others the operator's.
+// others the operator's. What is full now has a place soon; the rest stays as it is.
 const (
 	NoSuchModel   Reason = "model_not_found"       // no endpoint serves the model
 	NoRegion      Reason = "residency_unavailable" // residency leaves no region that serves it
 	NoneAvailable Reason = "no_endpoint_available" // drained, too far, or the table is empty
 	NoneLeft      Reason = "all_endpoints_tried"   // each one was tried for this request
 	Shed          Reason = "shed"                  // everything is full, and others come first
+	Full          Reason = "full"                  // those that may serve it are at their max_in_flight
 )
 
 // Priority says who is turned away first when everything is full.

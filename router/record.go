@@ -20,11 +20,12 @@ const (
 	Abandoned                // it was found down while the request waited
 	Cancelled                // the client left first
 	Cut                      // it broke off in the midst of the answer
-	Stalled                  // it fell silent in the midst of the answer
+	Stalled                  // it fell silent in the midst of the answer, or of its beginning
+	Lost                     // another endpoint, asked because it was slow, answered sooner
 )
 
 var outcomeNames = [...]string{
-	"served", "refused", "broken", "late", "failed", "busy", "abandoned", "cancelled", "cut", "stalled",
+	"served", "refused", "broken", "late", "failed", "busy", "abandoned", "cancelled", "cut", "stalled", "lost",
 }
 
 func (o Outcome) String() string { return outcomeNames[o] }
@@ -69,7 +70,10 @@ type Record struct {
 	Problem  string // the code of the error it was told, "" for none
 	Bytes    int64  // of the body, to the client
 	Complete bool   // the client got the whole answer
+	Resumed  int    // times the answer went on from another endpoint after it broke
+	Hedged   bool   // a second endpoint was asked because the first was slow
 	Elapsed  time.Duration
+	Queued   time.Duration // spent on waiting for a free place at an endpoint
 	Locate   time.Duration // spent on placing the client
 	Decide   time.Duration // spent on deciding
 }

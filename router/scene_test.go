@@ -75,13 +75,15 @@ func drawRegions(t *rapid.T) (regions []Region) {
 // drawEndpoints draws a few endpoints, or more than a band remembers.
 func drawEndpoints(t *rapid.T, regions []Region) (endpoints []Endpoint) {
 	few, many := rapid.IntRange(0, 12), rapid.IntRange(bandRoom, 2*bandRoom)
+	caps := rapid.SampledFrom([][]int{{0}, {0, 0, 1, 9, 40, math.MaxInt}, {1, 3}}).Draw(t, "caps")
 	for i := range rapid.OneOf(few, few, few, many).Draw(t, "endpoints") {
 		endpoints = append(endpoints, Endpoint{
-			ID:       EndpointID(fmt.Sprint("e", i)),
-			Region:   regions[rapid.IntRange(0, len(regions)-1).Draw(t, "in")].ID,
-			URL:      &url.URL{Scheme: "http", Host: "h"},
-			Models:   rapid.SampledFrom([][]Model{nil, {"llama"}, {"qwen"}, {"qwen", "llama"}}).Draw(t, "models"),
-			Capacity: rapid.SampledFrom([]int{0, 1, 4, 32}).Draw(t, "capacity"),
+			ID:          EndpointID(fmt.Sprint("e", i)),
+			Region:      regions[rapid.IntRange(0, len(regions)-1).Draw(t, "in")].ID,
+			URL:         &url.URL{Scheme: "http", Host: "h"},
+			Models:      rapid.SampledFrom([][]Model{nil, {"llama"}, {"qwen"}, {"qwen", "llama"}}).Draw(t, "models"),
+			Capacity:    rapid.SampledFrom([]int{0, 1, 4, 32}).Draw(t, "capacity"),
+			MaxInFlight: rapid.SampledFrom(caps).Draw(t, "max in flight"),
 		})
 	}
 	return endpoints
@@ -218,6 +220,7 @@ func weightOf(samples []float64) float64 { n := float64(len(samples)); return n 
 // verdict is what the rules say about a scene.
 type verdict struct {
 	eligible []int  // whom no hard rule refuses
+	full     []int  // whom a hard rule refuses only for being full
 	reason   Reason // why nobody is chosen; "": somebody is
 	tier     Tier   // the lowest of the eligible
 	rivals   []int  // of that tier, those that come first for other reasons than cost
@@ -230,13 +233,16 @@ type verdict struct {
 const nearlyMs = 1e-3
 
 func (s scene) judge() verdict {
-	v := verdict{eligible: s.eligible(), tier: tiers}
+	v := verdict{tier: tiers}
+	v.eligible, v.full = s.eligible()
 	for _, at := range v.eligible {
 		v.tier = min(v.tier, s.tier(at))
 	}
 	switch {
 	case !s.known():
 		v.reason = NoSuchModel
+	case len(v.eligible) == 0 && len(v.full) > 0, v.tier == TierDown && s.anyAlive(v.full):
+		v.reason = Full
 	case len(v.eligible) == 0:
 		v.reason = s.nobody()
 	case s.sheds(v):
@@ -294,9 +300,8 @@ func (s scene) nobody() Reason {
 	return NoneAvailable
 }
 
-// eligible are the endpoints that may serve.
-func (s scene) eligible() []int {
-	var may []int
+// eligible are the endpoints that may serve, and those that might if they were not full.
+func (s scene) eligible() (may, full []int) {
 	nearest := math.Inf(1)
 	for at, e := range s.snapshot.Table.Endpoints {
 		if s.serves(e) && s.allowed(e) && !s.drained(e) {
@@ -311,9 +316,25 @@ func (s scene) eligible() []int {
 		if limit > 0 && s.net(at) > nearest+ms(limit) {
 			continue
 		}
+		if e.MaxInFlight > 0 && s.load[at].InFlight >= e.MaxInFlight {
+			full = append(full, at)
+			continue
+		}
 		may = append(may, at)
 	}
-	return may
+	return may, full
+}
+
+// sum is that of the hashes of some endpoints.
+func (s scene) sum(of []int) (sum uint64) {
+	for _, at := range of {
+		sum += hashByHand(string(s.snapshot.Table.Endpoints[at].ID))
+	}
+	return sum
+}
+
+func (s scene) anyAlive(of []int) bool {
+	return slices.ContainsFunc(of, func(at int) bool { return s.snapshot.Status[at].Health != Down })
 }
 
 func (s scene) serves(e Endpoint) bool {

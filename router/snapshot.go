@@ -1,6 +1,7 @@
 package router
 
 import (
+	"math"
 	"slices"
 	"time"
 
@@ -73,6 +74,8 @@ func NewSnapshot(t *Table, status []Status, drains Drains) *Snapshot {
 			slot.succeeded = status.Succeeded.UnixNano()
 		}
 		slot.drained = drains.Endpoints[e.ID] || drains.Regions[e.Region]
+		slot.cap = int32(min(max(e.MaxInFlight, 0), math.MaxInt32))
+		slot.gated = slot.drained || slot.cap > 0
 	}
 	return s
 }

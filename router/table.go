@@ -19,11 +19,12 @@ type Region struct {
 
 // Endpoint is one model server that can answer requests.
 type Endpoint struct {
-	ID       EndpointID
-	Region   RegionID
-	URL      *url.URL // scheme, host and an optional path prefix
-	Models   []Model  // empty: every model
-	Capacity int      // requests it serves at once; 0: not declared, learned alone
+	ID          EndpointID
+	Region      RegionID
+	URL         *url.URL // scheme, host and an optional path prefix
+	Models      []Model  // empty: every model
+	Capacity    int      // requests it serves at once; 0: not declared, learned alone
+	MaxInFlight int      // requests of this router that are ever sent to it at once; 0: no cap
 }
 
 // By says whose distance to a region counts.
@@ -83,7 +84,7 @@ type Table struct {
 }
 
 // slot is what a decision reads of an endpoint, close together in memory. A
-// snapshot has its own copy, with the last four filled in.
+// snapshot has its own copy, with what follows the hash filled in.
 type slot struct {
 	region    int     // its position
 	most      float64 // capacity; +Inf: not declared
@@ -95,6 +96,8 @@ type slot struct {
 	standing  Tier    // what health alone makes of it
 	trial     bool    // half-open: one request at a time may try it
 	drained   bool    // itself or its region
+	gated     bool    // drained, or with a cap: it may be closed
+	cap       int32   // requests of this router that may be there; 0: no cap
 }
 
 // NewTable indexes regions and endpoints. An identity that stands twice, or a

@@ -73,6 +73,7 @@ func (s *service) reload(file string, force bool) (admin.Reload, error) {
 	s.live.SetTable(table)
 	s.monitor.Watch(table.Endpoints, next.Policy())
 	s.inUse.Store(newGeneration(read))
+	s.proxy.Failover.Changed()
 	s.level.SetLevel(levelOf(next.Log))
 	return admin.Reload{Changed: true, Summary: change.String(), Hash: next.Hash}, nil
 }

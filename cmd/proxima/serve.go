@@ -5,23 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
-	"net/netip"
 	"os"
 	"os/signal"
 	"runtime/debug"
-	"slices"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
-	"github.com/pires/go-proxyproto"
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
 	"proxima/admin"
 	"proxima/configs"
+	"proxima/proxy"
 )
 
 func (a *app) serveCommand() *cobra.Command {
@@ -98,25 +95,7 @@ func (s *service) open(c *configs.Config) (*doors, error) {
 		clients.Close()
 		return nil, fmt.Errorf("listen: %w: choose another address in the file's admin.listen", err)
 	}
-	if c.Client.ProxyProtocol {
-		clients = &proxyproto.Listener{Listener: clients, ConnPolicy: s.proxyPolicy, ReadHeaderTimeout: 5 * time.Second}
-	}
 	return &doors{clients, operators}, nil
-}
-
-// proxyPolicy asks trusted proxies for the PROXY header. From anybody else it is
-// not looked for, so that nobody can claim another's address with it.
-func (s *service) proxyPolicy(o proxyproto.ConnPolicyOptions) (proxyproto.Policy, error) {
-	peer, err := netip.ParseAddrPort(o.Upstream.String())
-	if err != nil {
-		return proxyproto.SKIP, nil
-	}
-	address := peer.Addr().Unmap().WithZone("")
-	trusted := func(p netip.Prefix) bool { return p.Contains(address) }
-	if slices.ContainsFunc(s.inUse.Load().settings.TrustedProxies, trusted) {
-		return proxyproto.REQUIRE, nil
-	}
-	return proxyproto.SKIP, nil
 }
 
 // run starts every goroutine of the process and waits for all of them. It stops
@@ -129,10 +108,9 @@ func (s *service) run(ctx context.Context, file string, d *doors, notice time.Du
 		tasks.Go(func() { s.keepDoing(background, task) })
 	}
 	var active sync.WaitGroup
-	clients := s.clientServer()
 	operators := s.admin.HTTP(zap.NewStdLog(s.log))
 	failed := make(chan error, 2)
-	active.Go(func() { failed <- clients.Serve(d.clients) })
+	active.Go(func() { failed <- s.clients.Serve(d.clients) })
 	active.Go(func() { failed <- operators.Serve(d.operators) })
 
 	s.log.Info(
@@ -146,7 +124,7 @@ func (s *service) run(ctx context.Context, file string, d *doors, notice time.Du
 	case err = <-failed:
 		s.log.Error("listener failed", zap.Error(err))
 	}
-	if cut := s.stop(clients, notice); cut && err == nil {
+	if cut := s.stop(notice); cut && err == nil {
 		err = &exit{exitPartly, errors.New("stopped before every request had ended; the rest were cut: failover.drain_timeout says how long they may take")}
 	}
 	stopBackground()
@@ -164,6 +142,9 @@ func (s *service) tasks(file string) []func(context.Context) {
 		func(ctx context.Context) { _ = s.monitor.Run(ctx) }, // fails only when run twice
 		s.places.Run,
 		s.settle,
+	}
+	if s.certificates != nil {
+		tasks = append(tasks, s.certificates.Run)
 	}
 	if file == "" {
 		return tasks // the demo has nothing to reload
@@ -196,21 +177,10 @@ func (s *service) finished(ctx context.Context, task func(context.Context)) (end
 	return true
 }
 
-func (s *service) clientServer() *http.Server {
-	return &http.Server{
-		Handler:                      s.proxy,
-		ConnContext:                  withVisitor,
-		DisableGeneralOptionsHandler: true, // OPTIONS * is answered like any other request
-		ErrorLog:                     zap.NewStdLog(s.log),
-		ReadHeaderTimeout:            10 * time.Second,
-		IdleTimeout:                  2 * time.Minute,
-		MaxHeaderBytes:               64 << 10,
-	}
-}
-
 // stop takes no new requests and waits for those under way, but no longer than
-// the drain timeout or a second signal. It reports whether any were cut.
-func (s *service) stop(clients *http.Server, notice time.Duration) (cut bool) {
+// the drain timeout or a second signal. The clients of the others are told. It reports
+// whether there were any.
+func (s *service) stop(notice time.Duration) (cut bool) {
 	s.stopping.Store(true)
 	_, _ = daemon.SdNotify(false, daemon.SdNotifyStopping)
 	s.log.Info("stopping: finishing the requests under way")
@@ -220,14 +190,19 @@ func (s *service) stop(clients *http.Server, notice time.Duration) (cut bool) {
 	limit := time.Duration(s.inUse.Load().config.Failover.DrainTimeout)
 	drain, cancel := context.WithTimeout(again, limit)
 	defer cancel()
-	err := clients.Shutdown(drain)
-	cut = err != nil || !s.idle(drain)
-	clients.Close()
-	afterwards, enough := context.WithTimeout(context.Background(), time.Second)
+	err := s.clients.Shutdown(drain)
+	cut = !s.idle(drain) || err != nil
+	s.cut(proxy.ErrStopping)
+	afterwards, enough := context.WithTimeout(context.Background(), lastWords)
 	defer enough()
-	s.idle(afterwards) // what was cut still says so in the log
+	s.idle(afterwards)
+	s.clients.Close()
 	return cut
 }
+
+// lastWords is how long requests that are cut may take to tell their clients so, and
+// the log.
+const lastWords = 2 * time.Second
 
 // idle waits until no request is under way; false: ctx was done first.
 func (s *service) idle(ctx context.Context) bool {

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -14,6 +17,7 @@ import (
 
 	"proxima/admin"
 	"proxima/configs"
+	"proxima/edge"
 	"proxima/geo"
 	"proxima/geo/mmdb"
 	"proxima/geo/world"
@@ -35,6 +39,10 @@ type service struct {
 	proxy   *proxy.Handler
 	admin   *admin.Server
 	recent  *admin.Recent
+
+	clients      *edge.Server
+	certificates *edge.Certificates      // nil: clients speak plain HTTP
+	cut          context.CancelCauseFunc // ends every request
 
 	suspicion atomic.Pointer[admin.SelfSuspicion] // nil: this router trusts its own network
 	compared  admin.Comparison
@@ -65,13 +73,32 @@ func newGeneration(d document) *generation {
 		g.settings.TrustedProxies = append(g.settings.TrustedProxies, prefix.Prefix)
 	}
 	g.settings.AddressHeader = string(c.Client.AddressHeader)
+	g.settings.ReplaceForwarded = c.Client.ForwardedFor == "replace"
 	g.settings.Attempts = c.Failover.Attempts
 	g.settings.RetryRatio = c.Failover.RetryBudget.Ratio
 	g.settings.RetryFloor = c.Failover.RetryBudget.Floor
 	g.settings.ReplayLimit = int64(c.Failover.ReplayLimit)
-	g.settings.FirstByteTimeout = time.Duration(c.Failover.FirstByteTimeout)
-	g.settings.StallTimeout = time.Duration(c.Failover.StallTimeout)
+	g.settings.BodyMemory = int64(c.Limits.BodyMemory)
+	g.settings.KeepAlive = time.Duration(c.Failover.KeepAlive)
+	g.settings.QueueLength = c.Admission.Queue
+	g.settings.QueueWait = time.Duration(c.Admission.Wait)
+	g.settings.Keys = keys(c)
+	g.settings.Rules = proxy.Rules(c.Failover.Rules(""))
+	g.settings.Models = map[router.Model]proxy.Rules{}
+	for _, model := range c.Failover.OwnRules() {
+		g.settings.Models[model] = proxy.Rules(c.Failover.Rules(model))
+	}
 	return g
+}
+
+// keys are the priorities of clients by their API keys.
+func keys(c *configs.Config) proxy.Keys {
+	words := map[string]router.Priority{"critical": router.Critical, "standard": router.Standard, "batch": router.Batch}
+	priorities := map[string]router.Priority{}
+	for _, k := range c.Admission.Keys {
+		priorities[string(k.Key)] = words[k.Priority]
+	}
+	return proxy.NewKeys(priorities)
 }
 
 // newService joins the parts. It starts nothing and listens nowhere.
@@ -93,9 +120,16 @@ func newService(d document, env func(string) (string, bool), log *zap.Logger, le
 	b := thisBuild()
 	s.metrics = metrics.New(s.live, metrics.Build{Version: b.Version, Revision: b.Revision, GoVersion: b.Go})
 	s.inUse.Store(newGeneration(d))
+	roots, err := endpointRoots(c)
+	if err != nil {
+		return nil, err
+	}
 	s.joinPlaces()
-	s.joinMonitor()
-	s.joinProxy()
+	s.joinMonitor(roots)
+	s.joinProxy(roots)
+	if err := s.joinClients(c); err != nil {
+		return nil, err
+	}
 	if err := s.joinAdmin(c, b.Version); err != nil {
 		return nil, err
 	}
@@ -118,9 +152,9 @@ func (s *service) joinPlaces() {
 
 // joinMonitor lets probes and requests change what is believed, and what is
 // believed move requests.
-func (s *service) joinMonitor() {
+func (s *service) joinMonitor(roots *x509.CertPool) {
 	var probe healthcheck.Prober
-	probe, s.releaseProbes = healthcheck.NewProber(nil)
+	probe, s.releaseProbes = healthcheck.NewProber(&tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12})
 	s.monitor = &healthcheck.Monitor{
 		Probe:   probe,
 		Publish: s.believe,
@@ -178,11 +212,12 @@ func (s *service) believe(id router.EndpointID, status router.Status) {
 	if status.Health == router.Down {
 		s.proxy.Failover.Abandon(id)
 	}
+	s.proxy.Failover.Changed()
 }
 
-func (s *service) joinProxy() {
+func (s *service) joinProxy(roots *x509.CertPool) {
 	failover := &proxy.Failover{
-		Next:      proxy.NewTransport(healthcheck.RefuseDial),
+		Next:      proxy.NewTransport(healthcheck.RefuseDial, roots),
 		Attempted: func(a *router.Attempt) { s.monitor.Observe(*a, time.Now()) },
 	}
 	s.proxy = &proxy.Handler{
@@ -203,6 +238,7 @@ func (s *service) joinProxy() {
 		Compared:   s.compared.Add,
 	}
 	s.metrics.Budget(failover.RetriesLeft)
+	s.metrics.Waiting(failover.Waiting)
 }
 
 // observe is where everybody learns from a finished request. Health has learned

@@ -2,6 +2,7 @@ package modelserver
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -205,7 +206,9 @@ func TestFaultsAreSwitchedOverHTTPOnlyWhenAllowed(t *testing.T) {
 func TestAFaultReadsAsItIsWritten(t *testing.T) {
 	for _, text := range []string{
 		"none", "down", "freeze", "status=503", "slow=300ms", "cut-after=3", "stall-after=0", "error-rate=0.3",
-		"health=503", "health=freeze",
+		"health=503", "health=freeze", "reset", "reset-after=3", "bad-chunk-after=3", "eof-after=3", "error-first",
+		"error-after=3", "wedged", "slow-first=2s", "head-first=2s", "slow-tokens=50ms", "drip=5ms", "busy=429",
+		"busy=529,retry=2s", "poison=503", "poison=crash",
 	} {
 		fault, err := ParseFault(text)
 		if err != nil || fault.String() != text {
@@ -214,10 +217,43 @@ func TestAFaultReadsAsItIsWritten(t *testing.T) {
 	}
 }
 
+func TestAFaultThatThereIsNotIsAnsweredWithAllThatThereAre(t *testing.T) {
+	_, err := ParseFault("tired")
+
+	for _, mode := range []Mode{
+		None, Down, Reset, Freeze, Wedged, Status, Busy, Poison, ErrorRate, Slow, SlowFirst, HeadFirst, SlowTokens, Drip,
+		CutAfter, ResetAfter, StallAfter, BadChunkAfter, EOFAfter, ErrorFirst, ErrorAfter,
+	} {
+		if !strings.Contains(err.Error(), string(mode)) {
+			t.Errorf("%s is not told of in %v", mode, err)
+		}
+	}
+}
+
+func FuzzAFaultThatReadsIsWrittenSo(f *testing.F) {
+	for _, text := range []string{"none", "busy=429,retry=2s", "poison=crash", "health=freeze", "error-rate=0.3", "drip=1h2m3s"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		fault, err := ParseFault(text)
+		if err != nil {
+			t.Skip()
+		}
+
+		again, err := ParseFault(fault.String())
+
+		if err != nil || again != fault {
+			t.Errorf("%q reads as %+v, which is written %q and reads as %+v, %v", text, fault, fault, again, err)
+		}
+	})
+}
+
 func TestANonsensicalFaultIsRefused(t *testing.T) {
 	for _, text := range []string{
 		"", "tired", "down=1", "status", "status=99", "slow=300", "slow=-1s", "cut-after=-1", "stall-after=x",
-		"error-rate=2", "error-rate=NaN", "health", "health=down",
+		"error-rate=2", "error-rate=NaN", "health", "health=down", "reset=1",
+		"reset-after", "busy", "busy=99", "busy=429,retry=0s", "busy=429,retry=1500ms", "busy=429,2s", "busy=429,",
+		"poison", "poison=x", "drip", "slow-tokens=5",
 	} {
 		if fault, err := ParseFault(text); err == nil {
 			t.Errorf("%q reads as %v", text, fault)

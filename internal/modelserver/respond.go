@@ -3,37 +3,46 @@ package modelserver
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // object is JSON as the OpenAI API writes it.
 type object map[string]any
+
+const done = "[DONE]" // the last event of a stream
 
 // stream sends an answer as server-sent events: the role, one event a token, the
 // reason why it ends, the usage if it was asked for, and [DONE].
 func (s *Server) stream(w http.ResponseWriter, r *http.Request, made answer, withUsage bool) {
 	w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-cache")
+	if s.breaksFirst(w, r) {
+		return
+	}
 	if made.chat {
-		send(w, made.event(object{"role": "assistant", "content": ""}, nil))
+		s.send(w, r, encode(made.event(object{"role": "assistant", "content": ""}, nil)))
 	}
 	for i, token := range made.tokens {
 		if i > 0 {
-			s.pause(r.Context(), made.each)
+			s.think(r.Context(), s.pace(made))
 		}
-		s.breaksAt(r.Context(), i)
-		send(w, made.event(made.delta(token), nil))
+		if s.breaksAt(w, r, i, true) {
+			return
+		}
+		s.send(w, r, encode(made.event(made.delta(token), nil)))
+		s.tokens.Add(1)
 	}
-	s.breaksAt(r.Context(), len(made.tokens))
-	send(w, made.event(made.delta(""), made.finish))
+	if s.breaksAt(w, r, len(made.tokens), true) {
+		return
+	}
+	s.send(w, r, encode(made.event(made.delta(""), made.finish)))
 	if withUsage {
-		send(w, made.envelope(made.chunkKind(), object{"choices": []object{}, "usage": made.usage}))
+		s.send(w, r, encode(made.envelope(made.chunkKind(), object{"choices": []object{}, "usage": made.usage})))
 	}
-	io.WriteString(w, "data: [DONE]\n\n")
-	flush(w)
+	s.send(w, r, []byte(done))
 }
 
 // whole sends an answer as one JSON document when its last token is there. An
@@ -45,17 +54,26 @@ func (s *Server) whole(w http.ResponseWriter, r *http.Request, made answer) {
 	sent := 0
 	for i := range made.tokens {
 		if i > 0 {
-			s.pause(r.Context(), made.each)
+			s.think(r.Context(), s.pace(made))
 		}
-		if s.Fault().interrupts(i) {
+		if s.Fault().stops(i, false) {
 			until := len(document) * i / len(made.tokens)
 			w.Write(document[sent:until])
 			flush(w)
 			sent = until
-			s.breaksAt(r.Context(), i)
+			s.breaksAt(w, r, i, false)
 		}
+		s.tokens.Add(1)
 	}
 	w.Write(document[sent:])
+}
+
+// pace is the time from a token to the next as things are.
+func (s *Server) pace(made answer) time.Duration {
+	if fault := s.Fault(); fault.Mode == SlowTokens {
+		return fault.Delay
+	}
+	return made.each
 }
 
 func (a answer) document() object {
@@ -139,13 +157,20 @@ func unknownPath(w http.ResponseWriter, r *http.Request) {
 
 // refuse answers with an error in OpenAI's shape.
 func refuse(w http.ResponseWriter, status int, code, message string) {
-	kind := "invalid_request_error"
-	if status >= 500 {
-		kind = "server_error"
-	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	w.Write(encode(object{"error": object{"message": message, "type": kind, "param": nil, "code": code}}))
+	w.Write(encode(failure(status, code, message)))
+}
+
+func failure(status int, code, message string) object {
+	kind := "invalid_request_error"
+	switch {
+	case status >= 500:
+		kind = "server_error"
+	case status == http.StatusTooManyRequests:
+		kind = "rate_limit_error"
+	}
+	return object{"error": object{"message": message, "type": kind, "param": nil, "code": code}}
 }
 
 func writeJSON(w http.ResponseWriter, v any) {
@@ -155,9 +180,21 @@ func writeJSON(w http.ResponseWriter, v any) {
 
 // send writes one server-sent event. That a client has left is noticed by the
 // request's context, so errors of writing say nothing new.
-func send(w http.ResponseWriter, event object) {
-	fmt.Fprintf(w, "data: %s\n\n", encode(event))
-	flush(w)
+func (s *Server) send(w http.ResponseWriter, r *http.Request, data []byte) {
+	event := fmt.Appendf(nil, "data: %s\n\n", data)
+	for len(event) > 0 {
+		part := len(event)
+		fault := s.Fault()
+		if fault.Mode == Drip {
+			part = 1
+		}
+		w.Write(event[:part])
+		flush(w)
+		event = event[part:]
+		if fault.Mode == Drip {
+			s.pause(r.Context(), fault.Delay)
+		}
+	}
 }
 
 func flush(w http.ResponseWriter) { http.NewResponseController(w).Flush() }

@@ -7,8 +7,14 @@
 // so the same request gets the same answer everywhere. Where an answer comes from
 // is told by the header X-Simulated-Region and by system_fingerprint.
 //
-// Start at Server.ServeHTTP. fault.go breaks things, completion.go reads a
-// request and sets the answer's pace, respond.go writes it, text.go makes it up.
+// Like a real one it goes on with a text that it is given the beginning of: the
+// answer to a question and part of its answer is the rest of the answer, in the
+// same tokens.
+//
+// Start at Server.ServeHTTP. completion.go reads a request and sets the answer's
+// pace, text.go makes the answer up, continue.go finds how much of it was said
+// before, respond.go writes it. fault.go names what can be wrong, break.go does
+// it, and watch.go shows what came and what was done.
 package modelserver
 
 import (
@@ -21,7 +27,6 @@ import (
 	"net/http"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -45,7 +50,7 @@ type Settings struct {
 	PerToken   time.Duration // between two tokens
 	Slots      int           // answers made at once, more wait in a queue; 0: no limit
 	Network    time.Duration // a round trip added to every answer, as if the region were that far away
-	Faults     bool          // also switch faults for whoever asks over HTTP: POST /sim/fault?mode=…
+	Faults     bool          // also switch faults for whoever asks over HTTP, POST /sim/fault?mode=…, and keep and show requests, GET /sim/requests
 }
 
 // Server is one simulated model server. All its methods may be called at any
@@ -55,12 +60,13 @@ type Server struct {
 	paths    *http.ServeMux
 	slots    chan struct{} // nil: no limit
 
-	received, probes, executions, cancelled atomic.Int64
-	inFlight, waiting                       atomic.Int64
+	counters
+	requests requestLog
 
-	mu      sync.Mutex // guards fault and changed
-	fault   Fault
-	changed chan struct{} // closed as soon as fault is replaced
+	mu       sync.Mutex // guards fault, restarts and changed
+	fault    Fault
+	restarts time.Time     // down until then, after a crash
+	changed  chan struct{} // closed as soon as one of the others changes
 }
 
 // New returns a simulated model server that has nothing wrong with it.
@@ -79,6 +85,7 @@ func New(settings Settings) *Server {
 	s.paths.HandleFunc("GET /sim/stats", s.showStats)
 	if settings.Faults {
 		s.paths.HandleFunc("POST /sim/fault", s.switchFault)
+		s.paths.HandleFunc("GET /sim/requests", s.showRequests)
 	}
 	return s
 }
@@ -106,6 +113,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.abandon()
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
+	s.keep(r, body)
 	if s.breaks(w, r, number) {
 		return
 	}
@@ -117,7 +125,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // finish for a moment before it breaks them off. It closes the listener and
 // returns nil after a stop that ctx asked for.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
-	server := &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: keepAlive}
+	server := &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: keepAlive, ConnState: s.countConnection}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 
@@ -134,40 +142,6 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	}
 	<-served
 	return err
-}
-
-// Stats is what has happened at a simulated model server so far.
-type Stats struct {
-	Region     string `json:"region"`
-	Fault      string `json:"fault"`      // as POST /sim/fault takes it
-	Received   int64  `json:"received"`   // requests, without health probes
-	Probes     int64  `json:"probes"`     // requests for /health
-	Executions int64  `json:"executions"` // answers that it began to make up
-	Cancelled  int64  `json:"cancelled"`  // requests whose client left before the end of the answer
-	InFlight   int64  `json:"in_flight"`  // requests here now, probes too
-	Waiting    int64  `json:"waiting"`    // of those, the ones without a slot
-}
-
-// Stats returns the counters as they are now.
-func (s *Server) Stats() Stats {
-	return Stats{
-		Region:     s.settings.Region,
-		Fault:      s.Fault().String(),
-		Received:   s.received.Load(),
-		Probes:     s.probes.Load(),
-		Executions: s.executions.Load(),
-		Cancelled:  s.cancelled.Load(),
-		InFlight:   s.inFlight.Load(),
-		Waiting:    s.waiting.Load(),
-	}
-}
-
-// count returns the request's number; probes and other requests are numbered apart.
-func (s *Server) count(r *http.Request) int64 {
-	if r.URL.Path == healthPath {
-		return s.probes.Add(1)
-	}
-	return s.received.Add(1)
 }
 
 // pause lets time pass. It leaves the handler, and with it the connection, when
@@ -234,5 +208,3 @@ func (s *Server) health(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	fmt.Fprintln(w, "ok")
 }
-
-func (s *Server) showStats(w http.ResponseWriter, _ *http.Request) { writeJSON(w, s.Stats()) }

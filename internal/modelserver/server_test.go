@@ -152,6 +152,8 @@ func TestBadQuestionsAreRefusedInOpenAIsShape(t *testing.T) {
 		"no messages":         {"/v1/chat/completions", `{"model":"llama-3-8b"}`, 400, "invalid_request"},
 		"no input":            {"/v1/embeddings", `{"model":"llama-3-8b"}`, 400, "invalid_request"},
 		"no tokens wanted":    {"/v1/completions", `{"model":"llama-3-8b","prompt":"a","max_tokens":0}`, 400, "invalid_request"},
+		"both ways to go on":  {"/v1/chat/completions", ask(hello, `,"continue_final_message":true,"add_generation_prompt":true`), 400, "invalid_request"},
+		"both by default":     {"/v1/chat/completions", ask(hello, `,"continue_final_message":true`), 400, "invalid_request"},
 		"too large a body":    {"/v1/completions", strings.Repeat("a", bodyLimit+1), 413, "body_too_large"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -315,20 +317,23 @@ func (w *wire) Close() error {
 
 func (w *wire) Addr() net.Addr { return &net.IPAddr{} }
 
-// start serves until the test ends.
+// start serves on a network in memory until the test ends.
 func start(t *testing.T, server *Server) client {
 	network := listen()
+	serve(t, server, network)
+	return clientOf(t, network)
+}
+
+func serve(t *testing.T, server *Server, listener net.Listener) {
 	ctx, stop := context.WithCancel(t.Context())
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(ctx, network) }()
-	c := clientOf(t, network)
+	go func() { served <- server.Serve(ctx, listener) }()
 	t.Cleanup(func() {
 		stop()
 		if err := <-served; err != nil {
 			t.Error(err)
 		}
 	})
-	return c
 }
 
 type client struct {
@@ -364,14 +369,25 @@ func (c client) do(method, path, body string) *http.Response {
 
 // told is what a client understood of an answer, streamed or whole.
 type told struct {
-	text, finish, region, fingerprint string
-	usage                             usage
-	done                              bool  // [DONE] came
-	err                               error // the answer broke off
+	text, finish, region, fingerprint, id string
+
+	usage  usage
+	tokens []string // of a stream
+	failed string   // the message of an error event
+	events int
+	done   bool  // [DONE] came
+	err    error // the answer broke off
 }
 
 func (c client) chat(messages, more string) told {
-	response := c.post("/v1/chat/completions", ask(messages, more))
+	return c.hear(c.post("/v1/chat/completions", ask(messages, more)))
+}
+
+func (c client) completion(prompt, more string) told {
+	return c.hear(c.post("/v1/completions", `{"model":"llama-3-8b","prompt":`+string(encode(prompt))+more+`}`))
+}
+
+func (c client) hear(response *http.Response) told {
 	defer response.Body.Close()
 	said := told{region: response.Header.Get(RegionHeader)}
 	if !strings.HasPrefix(response.Header.Get("Content-Type"), "text/event-stream") {
@@ -387,6 +403,7 @@ func (c client) chat(messages, more string) told {
 		case event == "[DONE]":
 			said.done = true
 		case found:
+			said.events++
 			said.hear([]byte(event))
 		}
 	}
@@ -396,23 +413,34 @@ func (c client) chat(messages, more string) told {
 
 func (s *told) hear(document []byte) {
 	var heard struct {
+		ID          string
 		Fingerprint string `json:"system_fingerprint"`
 		Choices     []struct {
+			Text           string
 			Message, Delta struct{ Content string }
 			Finish         string `json:"finish_reason"`
 		}
 		Usage usage
+		Error struct{ Message string }
 	}
 	if json.Unmarshal(document, &heard) != nil {
 		return // broken off
 	}
-	s.fingerprint = heard.Fingerprint
+	if heard.Error.Message != "" {
+		s.failed = heard.Error.Message
+		return
+	}
+	s.id, s.fingerprint = heard.ID, heard.Fingerprint
 	if heard.Usage.Total > 0 {
 		s.usage = heard.Usage
 	}
 	for _, choice := range heard.Choices {
-		s.text += choice.Message.Content + choice.Delta.Content
+		said := choice.Text + choice.Message.Content + choice.Delta.Content
+		s.text += said
 		s.finish = choice.Finish
+		if said != "" {
+			s.tokens = append(s.tokens, said)
+		}
 	}
 }
 

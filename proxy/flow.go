@@ -1,0 +1,278 @@
+package proxy
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"proxima/proxy/stream"
+	"proxima/router"
+)
+
+// flow is an answer on its way to the client. Of a stream of events only whole ones
+// go out, so that whatever follows them, an error or the rest from another endpoint,
+// is read as what it is.
+type flow struct {
+	*exchange
+	from    *content // where it comes from; nil: nothing more comes
+	to      *outlet
+	dialect stream.Dialect
+	events  bool
+	watch   stream.Watch
+	tale    *stream.Tale // nil: the stream cannot go on elsewhere
+	held    int          // bytes at the start of from's buffer: an event that is not whole yet
+	torn    bool         // the event under way is too long to hold and goes out in pieces
+	report  []byte       // the endpoint's own event that says it failed
+	broke   router.Outcome
+	guard   *watchdog
+}
+
+func (x *exchange) newFlow(response *http.Response) *flow {
+	from := response.Body.(*content)
+	f := &flow{
+		exchange: x, from: from,
+		dialect: from.dialect, events: from.events,
+		watch: stream.NewWatch(from.dialect, stream.Choices(from.dialect, x.body.kept)),
+		to:    &outlet{control: http.NewResponseController(x.w), to: x.w, limit: 2 * x.rules.StallTimeout},
+	}
+	if x.rules.Resume && x.body.whole() {
+		f.tale, _ = stream.NewTale(f.dialect, x.body.kept) // an answer that cannot go on elsewhere has none
+	}
+	f.guard = f.watchOver()
+	return f
+}
+
+func (f *flow) close() {
+	f.guard.stop()
+	f.to.close()
+	if f.from != nil {
+		f.from.Close()
+	}
+}
+
+// pump copies until the answer ends, flushing after every read. The error is the
+// endpoint's or the client's; nil when the whole answer went out.
+func (f *flow) pump() error {
+	for f.from != nil {
+		n, err := f.read()
+		if n > 0 {
+			f.attempt.alive(time.Now())
+			if wrong := f.take(n); wrong != nil {
+				return wrong
+			}
+		}
+		if err != nil {
+			return f.end(err)
+		}
+	}
+	return nil
+}
+
+// read waits for the endpoint. Only that time counts as its silence.
+func (f *flow) read() (int, error) {
+	f.guard.begin(f.attempt, !f.torn)
+	defer f.guard.end()
+	return f.from.Read(f.from.buf[f.held:])
+}
+
+// take passes on what n bytes more have brought.
+func (f *flow) take(n int) error {
+	have := f.held + n
+	if !f.events {
+		return f.send(f.from.buf[:have])
+	}
+	whole := f.dialect.Border(f.from.buf[:have], f.held)
+	var wrong error
+	switch {
+	case whole > 0:
+		wrong = f.hear(f.from.buf[:whole])
+		f.torn = false
+	case f.torn, have == len(f.from.buf):
+		whole, f.torn, f.tale = have, true, nil
+		wrong = f.send(f.from.buf[:whole])
+	}
+	f.held = copy(f.from.buf[:], f.from.buf[whole:have])
+	return wrong
+}
+
+// hear passes on whole events, and learns from them how far the stream has come.
+func (f *flow) hear(events []byte) error {
+	before := f.watch
+	f.watch.See(events)
+	if f.watch.Failed() {
+		return f.hearFailure(before, events)
+	}
+	said, err := f.retell(events)
+	if err != nil {
+		return err
+	}
+	if f.watch.Done() && !before.Done() {
+		f.note()
+	}
+	return f.send(said)
+}
+
+// retell puts what another endpoint than the first one says in the first one's words.
+// A stream that says what cannot be told twice is not resumed later.
+func (f *flow) retell(events []byte) ([]byte, error) {
+	switch {
+	case f.tale == nil:
+	case f.record.Resumed > 0:
+		return f.tale.Translate(events)
+	case f.tale.Hear(events) != nil:
+		f.tale = nil
+	}
+	return events, nil
+}
+
+// hearFailure passes on the events before the one in which the endpoint says that it
+// failed. That one waits: another endpoint may know better.
+func (f *flow) hearFailure(watch stream.Watch, events []byte) error {
+	good := 0
+	for {
+		next := good + firstEvent(f.dialect, events[good:])
+		f.watch = watch
+		if watch.See(events[good:next]); watch.Failed() {
+			f.report = bytes.Clone(events[good:next])
+			break
+		}
+		good = next
+	}
+	said, err := f.retell(events[:good])
+	if err == nil {
+		err = f.send(said)
+	}
+	if err == nil {
+		err = errReported
+	}
+	return err
+}
+
+// firstEvent is the length of the first of several events.
+func firstEvent(d stream.Dialect, events []byte) int {
+	for end := 1; end < len(events); end++ {
+		if d.Border(events[:end], end-1) == end {
+			return end
+		}
+	}
+	return len(events)
+}
+
+// end tells whether an answer that has ended is complete.
+func (f *flow) end(err error) error {
+	switch {
+	case err == io.EOF && f.held > 0:
+		if wrong := f.endTorn(); wrong != nil {
+			return wrong
+		}
+	case err != io.EOF && f.events && f.watch.Finished():
+		return f.complete() // the connection broke, the answer did not
+	case err != io.EOF:
+		return err
+	}
+	if f.events && !f.watch.Whole() {
+		return errUnfinished
+	}
+	f.stop()
+	return nil
+}
+
+// endTorn passes on a last event without the empty line that should end it, if it is
+// all that was missing.
+func (f *flow) endTorn() error {
+	last := f.from.buf[:f.held]
+	watch := f.watch
+	watch.See(last)
+	if f.torn || watch.Whole() {
+		f.watch, f.held = watch, 0
+		return f.send(last)
+	}
+	return errUnfinished
+}
+
+// complete gives a stream that has said everything the end that it lacks.
+func (f *flow) complete() error {
+	f.stop()
+	switch {
+	case f.watch.Done():
+		return nil
+	case f.tale != nil:
+		f.note()
+		return f.send(f.tale.End())
+	}
+	return f.send(f.dialect.Last())
+}
+
+// stop leaves the endpoint: nothing more comes from it.
+func (f *flow) stop() {
+	f.from.Close()
+	f.from, f.held, f.torn = nil, 0, false
+}
+
+func (f *flow) send(piece []byte) error {
+	if err := f.to.send(piece, time.Now()); err != nil {
+		return errClientLeft
+	}
+	f.record.Bytes += int64(len(piece))
+	return nil
+}
+
+// outlet is the way to the client. One that takes nothing for the limit is gone: the
+// endpoint's place is not held for it. The limit is longer than the endpoint's own, so
+// that of two silences the endpoint's is noticed. net/http lifts it before the
+// connection's next request.
+type outlet struct {
+	control *http.ResponseController
+	to      io.Writer
+	limit   time.Duration // 0: none
+
+	mu       sync.Mutex // one writes at a time
+	deadline time.Time
+	closed   bool         // the handler has left
+	sent     atomic.Int64 // when the client last got something, in Unix ns
+}
+
+// send writes a piece and sees that it goes out at once.
+func (o *outlet) send(piece []byte, now time.Time) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.write(piece, now)
+}
+
+// remark writes a piece unless another is being written: then the client is not quiet.
+func (o *outlet) remark(piece []byte, now time.Time) {
+	if o.mu.TryLock() {
+		defer o.mu.Unlock()
+		_ = o.write(piece, now) // that the client has left is noticed elsewhere
+	}
+}
+
+func (o *outlet) write(piece []byte, now time.Time) error {
+	if o.closed || len(piece) == 0 {
+		return nil
+	}
+	o.sent.Store(now.UnixNano())
+	if due := now.Add(o.limit); o.limit > 0 && due.Sub(o.deadline) >= aliveStep {
+		o.deadline = due
+		_ = o.control.SetWriteDeadline(due)
+	}
+	if _, err := o.to.Write(piece); err != nil {
+		return err
+	}
+	return o.control.Flush()
+}
+
+// quiet is how long the client has got nothing.
+func (o *outlet) quiet(now time.Time) time.Duration {
+	return time.Duration(now.UnixNano() - o.sent.Load())
+}
+
+// close waits for a write that is under way. None follows.
+func (o *outlet) close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.closed = true
+}
