@@ -25,6 +25,7 @@ var mayImport = map[string][]string{
 	"proxy":                 {"router", "geo", "proxy/stream"},
 	"proxy/stream":          {},
 	"edge":                  {},
+	"dial":                  {},
 	"configs":               {"router", "geo", "healthcheck"},
 	"metrics":               {"router", "geo"},
 	"admin":                 {"router", "geo", "configs"},

@@ -329,8 +329,8 @@ func (c *checker) checkRules(models spot) {
 	}
 }
 
-// servedModels lists the models of all endpoints, sorted; nil when an endpoint serves every
-// model, or when its models could not be read.
+// servedModels lists the models of all endpoints, sorted; nil when an endpoint
+// serves every model, or when its models could not be read.
 func (c *checker) servedModels() []string {
 	endpoints := c.root.in("endpoints")
 	all := map[string]bool{}

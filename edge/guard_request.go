@@ -34,6 +34,10 @@ type malformed string
 
 func (m malformed) Error() string { return string(m) }
 
+// Malformed lets a handler whose read of the body ended with this tell a client that
+// sends nonsense from one that is gone.
+func (m malformed) Malformed() {}
+
 // maxToken is the longest text that is looked at as a whole: a host's name, of 253
 // bytes at most (RFC 1035 §2.3.4), and its port.
 const maxToken = 253 + len(":65535")

@@ -34,22 +34,44 @@ const answerLimit = 64 << 10
 
 // NewProber returns a prober over HTTP/1.1 that keeps its connections, and a
 // function that closes the idle ones. It follows no redirect: a 3xx is an answer
-// like any other. It uses no proxy, and connects to no link-local or metadata
-// address, whatever a name resolves to. trust may be nil: the system's
-// certificate authorities.
-func NewProber(trust *tls.Config) (probe Prober, release func()) {
-	plain := &net.Dialer{Control: RefuseDial}
-	secure := &tls.Dialer{NetDialer: plain, Config: trust}
-	w := newWire(plain.DialContext, secure.DialContext)
+// like any other. It uses no proxy. dial makes its connections; nil: a net.Dialer
+// that RefuseDial controls. trust may be nil: the system's certificate authorities.
+func NewProber(dial Dial, trust *tls.Config) (probe Prober, release func()) {
+	if dial == nil {
+		dial = (&net.Dialer{Control: RefuseDial}).DialContext
+	}
+	w := newWire(dial, dial.secured(trust))
 	return w.probe, w.transport.CloseIdleConnections
 }
 
-type dial func(ctx context.Context, network, address string) (net.Conn, error)
+// Dial connects to a host and a port, as http.Transport.DialContext does.
+type Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+// secured is dial and a TLS handshake.
+func (d Dial) secured(trust *tls.Config) Dial {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := d(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		config := &tls.Config{}
+		if trust != nil {
+			config = trust.Clone()
+		}
+		config.ServerName, _, _ = net.SplitHostPort(address)
+		secure := tls.Client(conn, config)
+		if err := secure.HandshakeContext(ctx); err != nil {
+			conn.Close()
+			return nil, err
+		}
+		return secure, nil
+	}
+}
 
 // wire is where probes go out.
 type wire struct{ transport *http.Transport }
 
-func newWire(plain, secure dial) *wire {
+func newWire(plain, secure Dial) *wire {
 	return &wire{&http.Transport{
 		DialContext:            plain.inTime,
 		DialTLSContext:         secure.inTime,
@@ -116,7 +138,7 @@ func ask(ctx context.Context, endpoint *url.URL, path string) *http.Request {
 // request may have the connection; a silent endpoint would collect such dials.
 type dialDeadline struct{}
 
-func (d dial) inTime(ctx context.Context, network, address string) (net.Conn, error) {
+func (d Dial) inTime(ctx context.Context, network, address string) (net.Conn, error) {
 	if deadline, ok := ctx.Value(dialDeadline{}).(time.Time); ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadline(ctx, deadline)

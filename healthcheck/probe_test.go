@@ -40,7 +40,7 @@ func at(t *testing.T, address string) *url.URL {
 
 // newTestProber returns a prober whose connections end with the test.
 func newTestProber(t *testing.T, trust *tls.Config) Prober {
-	probe, release := NewProber(trust)
+	probe, release := NewProber(nil, trust)
 	t.Cleanup(release)
 	return probe
 }

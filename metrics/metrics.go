@@ -103,7 +103,7 @@ func (m *Metrics) Observe(r *router.Record) {
 		if broke(&r.Attempts[i]) {
 			m.streamsBroken.Inc()
 		}
-		if i > 0 && r.Attempts[i-1].Outcome != router.Lost {
+		if i > 0 && moved(&r.Attempts[i-1]) {
 			m.failover(&r.Attempts[i-1], &r.Attempts[i])
 		}
 	}
@@ -120,6 +120,10 @@ func (m *Metrics) Observe(r *router.Record) {
 func broke(a *router.Attempt) bool {
 	return a.Outcome == router.Cut || a.Outcome == router.Stalled && a.FirstByte > 0
 }
+
+// moved reports whether the request left an attempt before its client saw anything of
+// it, and not because another one was sooner.
+func moved(a *router.Attempt) bool { return a.Outcome != router.Lost && !broke(a) }
 
 // Probed counts a probe. kind is "" when the endpoint answered well, else the
 // prober's word for what went wrong; the prober has few of them. latency counts

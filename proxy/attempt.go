@@ -34,7 +34,6 @@ type attempt struct {
 	kb       float64 // of prompt that it has to compute; 0: unknown
 	answered bool    // it does not wait for its first token any more
 	last     bool    // no more may be made for this request
-	dialWait time.Duration
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
 	waits    bool        // for its first byte, in the waiting room
@@ -43,7 +42,7 @@ type attempt struct {
 	dialect  stream.Dialect
 	informed bool      // no interim answer is passed on any more
 	seen     time.Time // when it last proved that it lives
-	ended    bool        // its slot was given back
+	ended    bool      // its slot was given back
 }
 
 // Causes with which an attempt is cancelled.
@@ -77,7 +76,6 @@ func (f *Failover) start(x *exchange, p *place) *attempt {
 	}
 	a.query.Tried = slices.Clip(a.query.Tried)
 	x.attempt = a
-	a.dialWait = dialWait(a.meter.Path())
 	a.ctx, a.cancel = context.WithCancelCause(x.out.Context())
 	return a
 }
@@ -153,7 +151,7 @@ func (a *attempt) patience() time.Duration {
 
 // request is the client's request, addressed to this attempt's endpoint.
 func (a *attempt) request(r *http.Request) *http.Request {
-	ctx := context.WithValue(a.ctx, dialWaitKey{}, a.dialWait)
+	ctx := context.WithValue(a.ctx, dialKey{}, a)
 	out := r.WithContext(httptrace.WithClientTrace(ctx, a.trace()))
 	out.URL = a.address(*r.URL)
 	out.Host = out.URL.Host

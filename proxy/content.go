@@ -30,8 +30,9 @@ type content struct {
 
 // peek waits for the first bytes of content. In a stream that is understood that is
 // the first event which says something: the endpoint may still fail after it has told
-// whose turn it is. An answer without content is complete, not broken. An endpoint that
-// has begun to answer is not given longer to go on than later.
+// whose turn it is. One that ends before that, without its last event, is broken; any
+// other answer without content is complete. An endpoint that has begun to answer is not
+// given longer to go on than later.
 func (c *content) peek() error {
 	c.buf = relayBuffers.Get().(*[relaySize]byte)
 	limit := c.attempt.exchange.rules.StallTimeout
@@ -51,6 +52,9 @@ func (c *content) peek() error {
 	}
 	c.hasBegun(&watch, &seen)
 	c.failed = watch.Failed() && !watch.Began()
+	if c.err == io.EOF && !watch.Began() && !watch.Whole() && !c.failed {
+		return errUnfinished
+	}
 	if c.err != nil && c.err != io.EOF && !watch.Began() && (len(c.ahead) == 0 || c.dialect != stream.Opaque) {
 		return c.err
 	}

@@ -19,7 +19,7 @@ type exchange struct {
 	release  func()          // of ctx
 	handler  *Handler
 	settings *Settings
-	rules    Rules // of the model, once it is known
+	rules    Rules      // of the model, once it is known
 	peer     netip.Addr // who connected; the client or a proxy in front
 	trusted  bool       // the peer's word about the client is believed
 	attempts int        // how many may be made

@@ -16,7 +16,7 @@ type Failover struct {
 	Next http.RoundTripper // carries one attempt, usually NewTransport
 
 	// Attempted is told of each attempt that says something about its endpoint once
-	// it is known how it fared up to the first byte of content, about once a second
+	// it is known how it fared up to the first byte of content, five times a second
 	// while content comes, and again when it is cut. The Attempt is good for the call
 	// only.
 	Attempted func(*router.Attempt)
@@ -25,6 +25,7 @@ type Failover struct {
 	waiting waiting
 	queue   queue
 	paces   paces
+	poison  poison
 }
 
 // Abandon moves every request that still waits for the first byte of an endpoint
@@ -43,6 +44,9 @@ func (f *Failover) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, errors.New("proxy: Failover carries requests of a Handler only")
 	}
 	x.out = r
+	if f.poison.is(x, time.Now()) {
+		return nil, problemPoison
+	}
 	p, err := f.findPlace(x)
 	if err != nil {
 		return nil, err
@@ -85,6 +89,10 @@ func (f *Failover) another(a *attempt) *place {
 		return nil
 	}
 	x := a.exchange
+	if a.Outcome == router.Broken && x.breaksAll() {
+		f.poison.note(x, time.Now())
+		return nil
+	}
 	x.query.Tried = append(x.query.Tried, a.Endpoint)
 	p := f.claim(x)
 	switch {

@@ -25,6 +25,8 @@ type flow struct {
 	tale    *stream.Tale // nil: the stream cannot go on elsewhere
 	held    int          // bytes at the start of from's buffer: an event that is not whole yet
 	torn    bool         // the event under way is too long to hold and goes out in pieces
+	then    stream.Watch // what is known once such an event is over
+	gaps    bool         // the tale lacks such an event
 	report  []byte       // the endpoint's own event that says it failed
 	broke   router.Outcome
 	guard   *watchdog
@@ -48,9 +50,7 @@ func (x *exchange) newFlow(response *http.Response) *flow {
 func (f *flow) close() {
 	f.guard.stop()
 	f.to.close()
-	if f.from != nil {
-		f.from.Close()
-	}
+	f.stop()
 }
 
 // pump copies until the answer ends, flushing after every read. The error is the
@@ -87,15 +87,39 @@ func (f *flow) take(n int) error {
 	whole := f.dialect.Border(f.from.buf[:have], f.held)
 	var wrong error
 	switch {
+	case whole > 0 && f.torn:
+		wrong = f.hearLast(f.from.buf[:whole])
 	case whole > 0:
 		wrong = f.hear(f.from.buf[:whole])
-		f.torn = false
 	case f.torn, have == len(f.from.buf):
-		whole, f.torn, f.tale = have, true, nil
-		wrong = f.send(f.from.buf[:whole])
+		whole = have
+		wrong = f.tear(f.from.buf[:whole])
 	}
 	f.held = copy(f.from.buf[:], f.from.buf[whole:have])
 	return wrong
+}
+
+// tear passes on a piece of an event that is too long to hold. What it says stands at
+// its beginning, as far as anything is made of it, and counts when its end is there.
+func (f *flow) tear(piece []byte) error {
+	if !f.torn {
+		f.torn, f.gaps, f.then = true, true, f.watch
+		f.then.See(piece)
+	}
+	return f.send(piece)
+}
+
+// hearLast passes on the last piece of such an event, and what follows it.
+func (f *flow) hearLast(events []byte) error {
+	end := firstEvent(f.dialect, events)
+	f.torn, f.watch = false, f.then
+	if err := f.send(events[:end]); err != nil {
+		return err
+	}
+	if f.watch.Failed() {
+		return errReported
+	}
+	return f.hear(events[end:])
 }
 
 // hear passes on whole events, and learns from them how far the stream has come.
@@ -105,10 +129,7 @@ func (f *flow) hear(events []byte) error {
 	if f.watch.Failed() {
 		return f.hearFailure(before, events)
 	}
-	said, err := f.retell(events)
-	if err != nil {
-		return err
-	}
+	said := f.retell(events)
 	if f.watch.Done() && !before.Done() {
 		f.note()
 	}
@@ -116,16 +137,16 @@ func (f *flow) hear(events []byte) error {
 }
 
 // retell puts what another endpoint than the first one says in the first one's words.
-// A stream that says what cannot be told twice is not resumed later.
-func (f *flow) retell(events []byte) ([]byte, error) {
+// What cannot be told twice is told once: then the tale ends, not the stream.
+func (f *flow) retell(events []byte) []byte {
 	switch {
 	case f.tale == nil:
 	case f.record.Resumed > 0:
-		return f.tale.Translate(events)
-	case f.tale.Hear(events) != nil:
-		f.tale = nil
+		events, _ = f.tale.Translate(events)
+	default:
+		_ = f.tale.Hear(events)
 	}
-	return events, nil
+	return events
 }
 
 // hearFailure passes on the events before the one in which the endpoint says that it
@@ -141,14 +162,10 @@ func (f *flow) hearFailure(watch stream.Watch, events []byte) error {
 		}
 		good = next
 	}
-	said, err := f.retell(events[:good])
-	if err == nil {
-		err = f.send(said)
+	if err := f.send(f.retell(events[:good])); err != nil {
+		return err
 	}
-	if err == nil {
-		err = errReported
-	}
-	return err
+	return errReported
 }
 
 // firstEvent is the length of the first of several events.
@@ -168,7 +185,7 @@ func (f *flow) end(err error) error {
 		if wrong := f.endTorn(); wrong != nil {
 			return wrong
 		}
-	case err != io.EOF && f.events && f.watch.Finished():
+	case err != io.EOF && f.events && f.watch.Finished() && !f.torn:
 		return f.complete() // the connection broke, the answer did not
 	case err != io.EOF:
 		return err
@@ -186,7 +203,7 @@ func (f *flow) endTorn() error {
 	last := f.from.buf[:f.held]
 	watch := f.watch
 	watch.See(last)
-	if f.torn || watch.Whole() {
+	if watch.Whole() {
 		f.watch, f.held = watch, 0
 		return f.send(last)
 	}
@@ -199,7 +216,7 @@ func (f *flow) complete() error {
 	switch {
 	case f.watch.Done():
 		return nil
-	case f.tale != nil:
+	case f.tale != nil && !f.gaps:
 		f.note()
 		return f.send(f.tale.End())
 	}
@@ -208,8 +225,10 @@ func (f *flow) complete() error {
 
 // stop leaves the endpoint: nothing more comes from it.
 func (f *flow) stop() {
-	f.from.Close()
-	f.from, f.held, f.torn = nil, 0, false
+	if f.from != nil {
+		f.from.Close()
+		f.from, f.held = nil, 0
+	}
 }
 
 func (f *flow) send(piece []byte) error {
@@ -235,6 +254,9 @@ type outlet struct {
 	sent     atomic.Int64 // when the client last got something, in Unix ns
 }
 
+// deadlineStep is how exactly the limit is kept.
+const deadlineStep = time.Second
+
 // send writes a piece and sees that it goes out at once.
 func (o *outlet) send(piece []byte, now time.Time) error {
 	o.mu.Lock()
@@ -242,10 +264,14 @@ func (o *outlet) send(piece []byte, now time.Time) error {
 	return o.write(piece, now)
 }
 
-// remark writes a piece unless another is being written: then the client is not quiet.
-func (o *outlet) remark(piece []byte, now time.Time) {
-	if o.mu.TryLock() {
-		defer o.mu.Unlock()
+// remark writes a piece to a client that has got nothing for so long. It has when another
+// piece is being written.
+func (o *outlet) remark(piece []byte, silence time.Duration, now time.Time) {
+	if !o.mu.TryLock() {
+		return
+	}
+	defer o.mu.Unlock()
+	if o.quiet(now) >= silence {
 		_ = o.write(piece, now) // that the client has left is noticed elsewhere
 	}
 }
@@ -255,7 +281,7 @@ func (o *outlet) write(piece []byte, now time.Time) error {
 		return nil
 	}
 	o.sent.Store(now.UnixNano())
-	if due := now.Add(o.limit); o.limit > 0 && due.Sub(o.deadline) >= aliveStep {
+	if due := now.Add(o.limit); o.limit > 0 && due.Sub(o.deadline) >= deadlineStep {
 		o.deadline = due
 		_ = o.control.SetWriteDeadline(due)
 	}

@@ -55,8 +55,16 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := h.begin(w, r)
 	defer h.conclude(x)
 
+	if x.settings.Requests > 0 && h.UnderWay() > x.settings.Requests {
+		x.respond(problemMemory)
+		return
+	}
 	if err := x.refuse(); err != nil {
 		x.respond(err)
+		return
+	}
+	if x.endsHere() {
+		x.respondHere()
 		return
 	}
 	if err := x.limit(); err != nil {

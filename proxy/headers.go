@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"net/textproto"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -33,6 +34,9 @@ func (x *exchange) forwardedHeader() http.Header {
 	if names(in["Te"], "trailers") {
 		out.Set("Te", "trailers")
 	}
+	if x.asksHops() && out.Get("Max-Forwards") != "" {
+		out.Set("Max-Forwards", strconv.Itoa(x.hopsLeft()-1))
+	}
 	out.Del("Expect") // the body is read here, so the client was told to go on
 	if _, given := out["User-Agent"]; !given {
 		out.Set("User-Agent", "")
@@ -40,6 +44,29 @@ func (x *exchange) forwardedHeader() http.Header {
 	x.sayWhoAsks(out)
 	x.sayWhoCarries(out)
 	return out
+}
+
+// asksHops reports whether Max-Forwards means something for the request's method.
+func (x *exchange) asksHops() bool {
+	return x.in.Method == http.MethodOptions || x.in.Method == http.MethodTrace
+}
+
+// mostHops is what a Max-Forwards that cannot be read, or is absurd, is taken for.
+const mostHops = 255
+
+// hopsLeft is how far the client wants its OPTIONS or TRACE to go.
+func (x *exchange) hopsLeft() int {
+	n, err := strconv.ParseUint(x.in.Header.Get("Max-Forwards"), 10, 8)
+	if err != nil {
+		return mostHops
+	}
+	return int(n)
+}
+
+// endsHere reports whether this router is the one the request is meant for (RFC 9110
+// §7.6.2).
+func (x *exchange) endsHere() bool {
+	return x.asksHops() && x.in.Header.Get("Max-Forwards") != "" && x.hopsLeft() == 0
 }
 
 // sayWhoAsks tells the endpoint about the client: appended to what a trusted

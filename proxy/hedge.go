@@ -69,8 +69,10 @@ func (f *Failover) race(first *attempt, patience time.Duration) (*attempt, *http
 // allows it.
 func (f *Failover) hedge(first *attempt) *attempt {
 	x := first.exchange
-	x.query.Tried = append(slices.Clip(x.query.Tried), first.Endpoint)
-	p := f.claim(x)
+	before := x.query.Tried
+	defer func() { x.query.Tried = before }() // the first one may still go on with the answer
+	x.query.Tried = append(slices.Clip(before), first.Endpoint)
+	p, _ := f.look(x, false) // those who wait for a place come first
 	switch {
 	case !p.found():
 		return nil
@@ -101,6 +103,7 @@ func (a *attempt) run(finish chan<- result) {
 // does at the end of the record.
 func (r *result) lose(to *result) {
 	if r.bug != nil {
+		to.end()
 		panic(r.bug)
 	}
 	x := r.exchange
@@ -109,15 +112,17 @@ func (r *result) lose(to *result) {
 		to.Attempt, r.Attempt = last, to.Attempt
 		x.attempt, x.record.Decision = to.attempt, to.decision
 	}
-	x.query.Tried = append(x.query.Tried, r.Endpoint)
+	if r.good() {
+		r.Outcome = router.Lost
+	}
 	if r.err == nil {
 		r.response.Body.Close()
-		r.Outcome = router.Lost
 	}
 	if r.Outcome == router.Lost {
 		x.handler.Failover.paces.of(x).took(time.Since(r.Started))
 		return
 	}
+	x.query.Tried = append(x.query.Tried, r.Endpoint)
 	r.settle()
 }
 

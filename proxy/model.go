@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -19,7 +20,12 @@ import (
 func (x *exchange) ask() error {
 	from := &source{from: x.in.Body, control: http.NewResponseController(x.w), limit: x.settings.StallTimeout}
 	shared := &share{room: &x.handler.kept, limit: x.settings.BodyMemory}
-	if err := x.body.keep(x.in, from, x.settings.ReplayLimit, shared); err != nil {
+	stay := context.AfterFunc(x.ctx, func() { from.stop() })
+	err := x.body.keep(x.in, from, x.settings.ReplayLimit, shared)
+	if !stay() {
+		from.linger()
+	}
+	if err != nil {
 		return x.bodyProblem(err)
 	}
 	matters := x.handler.Live.Snapshot().Table.ModelsMatter()
@@ -165,9 +171,12 @@ func modelOfPath(path string) string {
 func (x *exchange) bodyProblem(err error) error {
 	var network net.Error
 	var own *Problem
+	var malformed interface{ Malformed() }
 	switch {
 	case errors.As(err, &own):
 		return own
+	case errors.As(err, &malformed):
+		return problemUnreadable(err)
 	case endedBy(x.ctx) != nil:
 		return endedBy(x.ctx)
 	case errors.Is(err, os.ErrDeadlineExceeded):

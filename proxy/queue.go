@@ -65,9 +65,9 @@ var (
 // enter lets find look for a place until it has settled the matter, and returns how
 // long that took beside the first look. find runs in the caller's goroutine and must
 // not block. It returns whether the matter is settled, and if not, for which endpoints
-// the request waits: router.Decision.Waits. When turn is false others come first, and
-// it may take only what nobody waits for, a place at an endpoint without a cap; what it
-// would wait for is then 0 when it does not know.
+// the request waits: router.Decision.Waits. When turn is false others come first: it may
+// take only what nobody waits for, a place at an endpoint without a cap, and returns 0
+// for what it waits for when it leaves another one alone.
 //
 // enter fails with errQueueFull when length requests wait already, unless the last of
 // them has a lower priority: it has to go instead. It fails with errQueueWait after the

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -26,7 +25,7 @@ type lobby struct {
 	looks  atomic.Int64 // how often somebody looked for a place
 }
 
-const patience = time.Minute
+const lobbyPatience = time.Minute
 
 func newLobby(length int, caps map[rune]int) *lobby {
 	l := &lobby{length: length, caps: caps, meters: map[rune]*router.Meter{}}
@@ -42,12 +41,40 @@ type guest struct {
 	home      context.CancelCauseFunc
 	meanwhile func() // what happens while it looks; nil: nothing
 
-	// What became of it, once everybody waits.
+	at    rune // where it has found a place
+	ended atomic.Pointer[fate]
+}
+
+// fate is what became of a guest.
+type fate struct {
 	over   bool
 	at     rune // where it has a place; 0: nowhere
 	waited time.Duration
 	err    error
 }
+
+func (g *guest) fate() fate {
+	if ended := g.ended.Load(); ended != nil {
+		return *ended
+	}
+	return fate{}
+}
+
+// fares fails the test unless that became of the guest.
+func (g *guest) fares(t *testing.T, want fate) {
+	t.Helper()
+	if got := g.fate(); got != want {
+		t.Errorf("the %s one for %s fares %+v, want %+v", g.rank, g.may, got, want)
+	}
+}
+
+var (
+	stillWaits = fate{}
+	turnedAway = fate{over: true, err: errQueueFull}
+)
+
+// placedAt is what becomes of a guest who gets a place at once.
+func placedAt(at rune) fate { return fate{over: true, at: at} }
 
 // send lets a request come.
 func (l *lobby) send(rank router.Priority, may string) *guest {
@@ -62,8 +89,8 @@ func (l *lobby) send(rank router.Priority, may string) *guest {
 
 func (l *lobby) enter(ctx context.Context, g *guest) {
 	find := func(turn bool) (bool, uint64) { return l.find(g, turn) }
-	g.waited, g.err = l.queue.enter(ctx, g.rank, l.length, patience, find)
-	g.over = true
+	waited, err := l.queue.enter(ctx, g.rank, l.length, lobbyPatience, find)
+	g.ended.Store(&fate{true, g.at, waited, err})
 }
 
 // find takes the first place that a guest may have. What it waits for are its letters,
@@ -105,10 +132,10 @@ func (l *lobby) close() {
 // placed are the guests that have a place, as they stand.
 func placed(guests ...*guest) (places string) {
 	for _, g := range guests {
-		if g.at == 0 {
-			places += "-"
+		if at := g.fate().at; at != 0 {
+			places += string(at)
 		} else {
-			places += string(g.at)
+			places += "-"
 		}
 	}
 	return places
@@ -129,7 +156,7 @@ func TestTheMostImportantComeFirstAndThenTheEarliest(t *testing.T) {
 				t.Errorf("%s have a place, want %s", got, want)
 			}
 		}
-		if first, last := guests[3].waited, guests[2].waited; first != time.Second || last != 6*time.Second {
+		if first, last := guests[3].fate().waited, guests[2].fate().waited; first != time.Second || last != 6*time.Second {
 			t.Errorf("the first waited %v and the last %v", first, last)
 		}
 	})
@@ -143,18 +170,17 @@ func TestTheImportantDisplaceTheLastOfTheLeast(t *testing.T) {
 		l.send(router.Standard, "ab")
 		batch1, batch2, standard := l.send(router.Batch, "a"), l.send(router.Batch, "b"), l.send(router.Standard, "a")
 
-		if one := l.send(router.Batch, "a"); !errors.Is(one.err, errQueueFull) || one.waited != 0 {
-			t.Errorf("one more of the least: %v after %v", one.err, one.waited)
-		}
-		if l.send(router.Critical, "a"); !errors.Is(batch2.err, errQueueFull) || batch1.over {
-			t.Errorf("for the first critical one, the batch ones: %v, %v", batch1.err, batch2.err)
-		}
-		if l.send(router.Critical, "b"); !errors.Is(batch1.err, errQueueFull) || standard.over {
-			t.Errorf("for the second, batch: %v, standard: %v", batch1.err, standard.err)
-		}
-		if one := l.send(router.Standard, "b"); !errors.Is(one.err, errQueueFull) {
-			t.Errorf("one that is no more than the last: %v", one.err)
-		}
+		l.send(router.Batch, "a").fares(t, turnedAway)
+
+		l.send(router.Critical, "a").fares(t, stillWaits)
+		batch2.fares(t, turnedAway)
+		batch1.fares(t, stillWaits)
+
+		l.send(router.Critical, "b").fares(t, stillWaits)
+		batch1.fares(t, turnedAway)
+		standard.fares(t, stillWaits)
+
+		l.send(router.Standard, "b").fares(t, turnedAway)
 		if l.queue.len() != 3 {
 			t.Errorf("%d wait", l.queue.len())
 		}
@@ -176,9 +202,8 @@ func TestWhoeverHasTheTurnIsNotDisplaced(t *testing.T) {
 
 		l.free('b')
 
-		if batch.at != 'b' || batch.err != nil || !errors.Is(newcomer.err, errQueueFull) {
-			t.Errorf("the batch one got %v, the critical one %v", batch.err, newcomer.err)
-		}
+		batch.fares(t, placedAt('b'))
+		newcomer.fares(t, turnedAway)
 	})
 }
 
@@ -187,10 +212,11 @@ func TestAWaitHasALimit(t *testing.T) {
 		l := newLobby(8, map[rune]int{'a': 1})
 		l.send(router.Standard, "a")
 		g := l.send(router.Critical, "a")
-		time.Sleep(patience)
+		time.Sleep(lobbyPatience)
 		synctest.Wait()
-		if !errors.Is(g.err, errQueueWait) || g.waited != patience || l.queue.len() != 0 {
-			t.Errorf("%v after %v, and %d wait", g.err, g.waited, l.queue.len())
+		g.fares(t, fate{over: true, waited: lobbyPatience, err: errQueueWait})
+		if l.queue.len() != 0 {
+			t.Errorf("%d wait", l.queue.len())
 		}
 	})
 }
@@ -206,13 +232,14 @@ func TestWhoeverLeavesIsGoneAtOnce(t *testing.T) {
 		g.home(errClientLeft)
 		synctest.Wait()
 
-		if !errors.Is(g.err, errClientLeft) || g.waited != time.Second || l.queue.len() != 0 {
-			t.Errorf("%v after %v, and %d wait", g.err, g.waited, l.queue.len())
+		g.fares(t, fate{over: true, waited: time.Second, err: errClientLeft})
+		if l.queue.len() != 0 {
+			t.Errorf("%d wait", l.queue.len())
 		}
-		next := l.send(router.Standard, "a") // there is a seat again
-		if l.free('a'); next.at != 'a' {
-			t.Errorf("the next one got %v", next.err)
-		}
+		next := l.send(router.Standard, "a")
+		next.fares(t, stillWaits) // for the seat is free
+		l.free('a')
+		next.fares(t, placedAt('a'))
 	})
 }
 
@@ -228,7 +255,7 @@ func TestATurnIsNotLostWithWhoeverHadIt(t *testing.T) {
 			l.queue.freed()
 			first.home(nil)
 			synctest.Wait()
-			if first.at == 0 && second.at == 0 {
+			if placed(first, second) == "--" {
 				t.Fatal("nobody has the place")
 			}
 			second.home(nil)
@@ -273,9 +300,8 @@ func TestANewcomerTakesNoPlaceOnItsWay(t *testing.T) {
 		l.enter(context.Background(), newcomer)
 		synctest.Wait()
 
-		if first.at != 'a' || !errors.Is(newcomer.err, errQueueWait) {
-			t.Errorf("the first got %v and the newcomer %v", first.err, newcomer.err)
-		}
+		first.fares(t, placedAt('a'))
+		newcomer.fares(t, fate{over: true, waited: lobbyPatience, err: errQueueWait})
 	})
 }
 
@@ -285,11 +311,8 @@ func TestWhatNobodyWaitsForIsFoundAtOnce(t *testing.T) {
 		defer l.close()
 		l.send(router.Standard, "a")
 		l.send(router.Critical, "a") // has the only seat
-		for may, want := range map[string]string{"ab": "b", "ac": "c"} {
-			if g := l.send(router.Batch, may); placed(g) != want || g.waited != 0 {
-				t.Errorf("%s got %s after %v: %v", may, placed(g), g.waited, g.err)
-			}
-		}
+		l.send(router.Batch, "ab").fares(t, placedAt('b'))
+		l.send(router.Batch, "ac").fares(t, placedAt('c'))
 	})
 }
 
@@ -297,8 +320,23 @@ func TestInAQueueOfNoLengthNobodyWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLobby(0, map[rune]int{'a': 1})
 		l.send(router.Standard, "a")
-		if g := l.send(router.Critical, "a"); !errors.Is(g.err, errQueueFull) || g.waited != 0 {
-			t.Errorf("%v after %v", g.err, g.waited)
+		l.send(router.Critical, "a").fares(t, turnedAway)
+	})
+}
+
+func TestWhatIsFreedDuringALookIsFound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l lobby
+		looks := 0
+		waited, err := l.queue.enter(t.Context(), router.Standard, 8, lobbyPatience, func(bool) (bool, uint64) {
+			looks++
+			if looks == 2 {
+				l.queue.freed() // too late for this look
+			}
+			return looks > 2, 1
+		})
+		if err != nil || waited != 0 {
+			t.Errorf("%v after %v", err, waited)
 		}
 	})
 }
@@ -346,7 +384,7 @@ func TestAPanicPassesTheTurnOn(t *testing.T) {
 		l.send(router.Standard, "a")
 		go func() {
 			defer func() { _ = recover() }()
-			_, _ = l.queue.enter(t.Context(), router.Standard, 8, patience, func(turn bool) (bool, uint64) {
+			_, _ = l.queue.enter(t.Context(), router.Standard, 8, lobbyPatience, func(turn bool) (bool, uint64) {
 				if l.meters['a'].InFlight() == 0 {
 					panic("a bug")
 				}
@@ -355,9 +393,8 @@ func TestAPanicPassesTheTurnOn(t *testing.T) {
 		}()
 		synctest.Wait()
 		next := l.send(router.Standard, "a")
-		if l.free('a'); next.at != 'a' {
-			t.Error("the next one does not get the place")
-		}
+		l.free('a')
+		next.fares(t, placedAt('a'))
 	})
 }
 
@@ -480,9 +517,8 @@ func play(length int, steps []step) error {
 			slow.serve()
 		}
 		for n, g := range l.guests {
-			want := slow.guests[n]
-			if g.at != want.at || !errors.Is(g.err, want.err) || g.over != want.over || g.waited != want.waited {
-				return fmt.Errorf("after step %d, %+v: guest %d (%+v) is %+v", i, s, n, want, g)
+			if got, want := g.fate(), slow.guests[n].fate; got != want {
+				return fmt.Errorf("after step %d, %+v: guest %d is %+v, want %+v", i, s, n, got, want)
 			}
 		}
 		if waiting := len(slow.line()); l.queue.len() != waiting {
@@ -501,7 +537,9 @@ type slowQueue struct {
 }
 
 type slowGuest struct {
-	guest
+	fate
+	rank router.Priority
+	may  string
 	came time.Time
 }
 
@@ -535,7 +573,7 @@ func (g *slowGuest) end(err error) {
 }
 
 func (s *slowQueue) come(rank router.Priority, may string) {
-	g := &slowGuest{guest{rank: rank, may: may}, time.Now()}
+	g := &slowGuest{rank: rank, may: may, came: time.Now()}
 	s.guests = append(s.guests, g)
 	s.serve()
 	if waiting := s.line(); len(waiting) > s.length {
@@ -560,8 +598,8 @@ func (s *slowQueue) leave(n int) {
 
 func (s *slowQueue) pass() {
 	for _, g := range s.line() {
-		if time.Since(g.came) >= patience {
-			g.over, g.err, g.waited = true, errQueueWait, patience
+		if time.Since(g.came) >= lobbyPatience {
+			g.over, g.err, g.waited = true, errQueueWait, lobbyPatience
 		}
 	}
 }

@@ -126,10 +126,11 @@ func (x *exchange) sendTrailer(response *http.Response) {
 	}
 }
 
-// aliveStep is how often a flowing stream proves that its endpoint lives.
-const aliveStep = time.Second
+// aliveStep is how often a flowing stream proves that its endpoint lives: several times
+// while a probe is out.
+const aliveStep = 200 * time.Millisecond
 
-// alive reports, once a second at most, that content is coming, so that a busy
+// alive reports, five times a second at most, that content is coming, so that a busy
 // endpoint whose probe times out is not taken for a dead one.
 func (a *attempt) alive(now time.Time) {
 	if now.Sub(a.seen) >= aliveStep {

@@ -235,6 +235,16 @@ func (x *exchange) respond(err error) {
 	x.record.Complete = err == nil
 }
 
+// respondHere answers an OPTIONS or TRACE that is to go no further.
+func (x *exchange) respondHere() {
+	h := x.w.Header()
+	x.describe(h)
+	x.closeUnread(h)
+	h.Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+	x.record.Status, x.record.Complete, x.committed = http.StatusNoContent, true, true
+	x.w.WriteHeader(http.StatusNoContent)
+}
+
 // body is {"error":{"message","type","param","code"}}, as OpenAI's API answers.
 func (p *Problem) body() []byte {
 	type detail struct {

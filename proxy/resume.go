@@ -15,7 +15,7 @@ import (
 func (f *flow) mend(err error) error {
 	f.broke = f.blame(err)
 	f.stop()
-	if f.broke == router.Cancelled || f.tale == nil || !f.tale.Continuable() {
+	if f.broke == router.Cancelled || f.tale == nil || f.gaps {
 		return err
 	}
 	request, more, wrong := f.tale.Request()
@@ -23,6 +23,7 @@ func (f *flow) mend(err error) error {
 	case wrong != nil:
 		return err
 	case !more:
+		f.note()
 		return f.send(f.tale.End())
 	}
 	response := f.handler.Failover.resume(f.exchange, request)
@@ -76,6 +77,9 @@ func (f *flow) note() {
 // blame settles how the attempt ended whose answer broke, and tells health of it.
 func (f *flow) blame(err error) router.Outcome {
 	a := f.attempt
+	if a.Outcome == router.Failed {
+		return a.Outcome // its first word was that it failed, and that was told
+	}
 	a.Err, a.Outcome = err, router.Cut
 	switch {
 	case errors.Is(err, errClientLeft), f.ctx.Err() != nil, f.body.broken() != nil:
@@ -117,10 +121,10 @@ func (f *flow) sendFailure(p *Problem) {
 
 // problem is what the client is told of the break; nil when there is nobody to tell.
 func (f *flow) problem() *Problem {
-	switch f.broke {
-	case router.Cancelled:
+	switch {
+	case f.broke == router.Cancelled, f.ctx.Err() != nil:
 		return endedBy(f.ctx)
-	case router.Stalled:
+	case f.broke == router.Stalled:
 		return problemStalled
 	}
 	return problemCut

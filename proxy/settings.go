@@ -21,13 +21,14 @@ type Settings struct {
 	RetryRatio       float64        // retries per request over the last 10 s, at most
 	RetryFloor       int            // retries that are always allowed in those 10 s
 	ReplayLimit      int64          // bytes of a request body kept for another attempt
+	Requests         int            // under way at once; 0: no limit
 	BodyMemory       int64          // bytes of all bodies that are kept at once; 0: no limit
 	KeepAlive        time.Duration  // silence in a stream of events after which the client gets a comment; 0: none
 	QueueLength      int            // requests that wait for a free place at an endpoint; 0: none does
 	QueueWait        time.Duration  // how long each does
 	Keys             Keys           // priorities by the client's API key
 
-	Rules                        // of every model that has none of its own
+	Rules                         // of every model that has none of its own
 	Models map[router.Model]Rules // of those that have
 }
 

@@ -120,19 +120,19 @@ func TestAStalledStreamEndsWithAnErrorEvent(t *testing.T) {
 	})
 }
 
-func TestALongStreamSpeaksForItsEndpointOnceASecond(t *testing.T) {
+func TestALongStreamSpeaksForItsEndpointFiveTimesASecond(t *testing.T) {
 	story(t, func(w *world) {
 		w.endpoint("us-1", func(c *call) {
 			c.read()
 			c.write(head("200 OK", sse, chunked))
-			for i := range 31 {
+			for i := range 6 {
 				c.event(fmt.Sprint(i))
 				time.Sleep(100 * time.Millisecond)
 			}
 			c.write(lastChunk)
 		})
 		w.chat()
-		w.want("heard", w.heard(), "us-1 served, us-1 served, us-1 served, us-1 served")
+		w.want("heard", w.heard(), "us-1 served, us-1 served, us-1 served")
 	})
 }
 

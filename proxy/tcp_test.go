@@ -154,8 +154,8 @@ func TestOverHTTP2ALongBodyPassesWhileItsAnswerComes(t *testing.T) {
 
 func TestAnAddressThatMayNotBeDialledIsRefused(t *testing.T) {
 	forbidden := errors.New("not this address")
-	control := func(_, _ string, _ syscall.RawConn) error { return forbidden }
-	h, last := onLoopback(t, NewTransport(control, nil), cutsAStream)
+	careful := &net.Dialer{Control: func(_, _ string, _ syscall.RawConn) error { return forbidden }}
+	h, last := onLoopback(t, NewTransport(careful.DialContext, nil), cutsAStream)
 	got := httptest.NewRecorder()
 	h.ServeHTTP(got, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/a", http.NoBody))
 	r := last()
@@ -168,7 +168,7 @@ func TestTheWaitForAConnectionFollowsTheMeasuredPath(t *testing.T) {
 	for path, want := range map[time.Duration]time.Duration{
 		0: time.Second, time.Millisecond: 253 * time.Millisecond, 200 * time.Millisecond: 850 * time.Millisecond,
 	} {
-		if got := dialWait(path); got != want {
+		if got := dialBound(path); got != want {
 			t.Errorf("path %v: wait %v, want %v", path, got, want)
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"net"
 	"net/http"
-	"syscall"
 	"time"
 )
 
@@ -14,11 +13,13 @@ import (
 // measured round trips, so that a region that drops packets costs little. The
 // floor is for this machine, not for the way: 100 ms called endpoints on loopback
 // unreachable when the processors were busy. Before anything was measured,
-// dialUnmeasured.
+// dialUnmeasured. When no other endpoint could take the request there is nothing to
+// hurry for, and dialAlone leaves room for a lost packet or two to be sent again.
 const (
 	dialFloor      = 250 * time.Millisecond
 	dialTrips      = 3
 	dialUnmeasured = 1 * time.Second
+	dialAlone      = 3500 * time.Millisecond
 )
 
 // pingAfter is the silence on an HTTP/2 connection after which it is asked for a
@@ -26,9 +27,17 @@ const (
 // request on it.
 const pingAfter = 10 * time.Second
 
-type dialWaitKey struct{}
+type dialKey struct{}
 
-func dialWait(path time.Duration) time.Duration {
+// dialWait is how long an attempt may take to connect.
+func (a *attempt) dialWait() time.Duration {
+	if a.last || !a.betterElsewhere() {
+		return dialAlone
+	}
+	return dialBound(a.meter.Path())
+}
+
+func dialBound(path time.Duration) time.Duration {
 	if path <= 0 {
 		return dialUnmeasured
 	}
@@ -37,23 +46,27 @@ func dialWait(path time.Duration) time.Duration {
 
 // NewTransport returns the transport that carries attempts: connections are kept
 // and shared, answers pass untouched, no proxy of the environment is used.
-// control may refuse an address at dial time, after its name was resolved. roots are
-// what the certificates of https endpoints must lead to; nil: the system's.
-func NewTransport(control func(network, address string, c syscall.RawConn) error, roots *x509.CertPool) *http.Transport {
-	dialer := net.Dialer{Control: control, KeepAlive: 15 * time.Second}
+// dial makes them, within the wait for a connection; nil: net.Dialer. roots are what
+// the certificates of https endpoints must lead to; nil: the system's.
+func NewTransport(dial func(ctx context.Context, network, address string) (net.Conn, error), roots *x509.CertPool) *http.Transport {
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
 	return &http.Transport{
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			if wait, given := ctx.Value(dialWaitKey{}).(time.Duration); given {
-				bounded, cancel := context.WithTimeout(ctx, wait)
+			if a, given := ctx.Value(dialKey{}).(*attempt); given {
+				bounded, cancel := context.WithTimeout(ctx, a.dialWait())
 				defer cancel()
 				ctx = bounded
 			}
-			return dialer.DialContext(ctx, network, address)
+			return dial(ctx, network, address)
 		},
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
 		TLSHandshakeTimeout:    5 * time.Second,
 		ForceAttemptHTTP2:      true,
 		DisableCompression:     true,
+		ReadBufferSize:         2 << 10, // they are held as long as a stream lasts
+		WriteBufferSize:        1 << 10,
 		MaxIdleConns:           8192,
 		MaxIdleConnsPerHost:    1024,
 		IdleConnTimeout:        55 * time.Second, // below the 60 s after which many servers close

@@ -69,7 +69,7 @@ func (w *watchdog) look() {
 	now := time.Now()
 	next, comment := w.judge(now)
 	if comment {
-		w.to.remark(w.comment, now)
+		w.to.remark(w.comment, w.keepAlive, now)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()

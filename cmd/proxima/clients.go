@@ -3,11 +3,10 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
+	"math"
 	"net/netip"
-	"os"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -66,43 +65,40 @@ func (s *service) joinCertificates(c *configs.Config) error {
 	certificates.Changed = func(notAfter time.Time) {
 		s.metrics.CertificatesLoaded(notAfter)
 		s.log.Info("certificates in use", zap.Time("until", notAfter))
+		s.warnOfCertificates(certificates)
 	}
 	certificates.Refused = func(err error) {
 		s.metrics.CertificatesRefused()
 		s.log.Error("certificate refused, the one in use stays", zap.Error(err))
 	}
-	for _, warning := range certificates.Warnings(time.Now()) {
-		s.log.Warn("certificate", zap.String("warning", warning))
-	}
 	s.metrics.CertificatesLoaded(certificates.NotAfter())
+	s.warnOfCertificates(certificates)
 	s.certificates = certificates
-	s.clients.TLS = &tls.Config{MinVersion: oldestTLS(c), GetCertificate: certificates.Get}
+	s.clients.TLS = &tls.Config{MinVersion: c.TLS.Minimum(), GetCertificate: certificates.Get}
 	return nil
 }
 
-func oldestTLS(c *configs.Config) uint16 {
-	if c.TLS.MinVersion == "1.3" {
-		return tls.VersionTLS13
+func (s *service) warnOfCertificates(c *edge.Certificates) {
+	for _, warning := range c.Warnings(time.Now()) {
+		s.log.Warn("certificate", zap.String("warning", warning))
 	}
-	return tls.VersionTLS12
 }
 
-// endpointRoots are the certificates that endpoints over https may lead to; nil: the
-// system's alone.
-func endpointRoots(c *configs.Config) (*x509.CertPool, error) {
-	if c.TLS.EndpointCA == "" {
-		return nil, nil
+// What a request under way takes of memory at the most, as a rule, and how many there
+// may be when nobody has said how much memory there is.
+const (
+	requestMemory   = 128 << 10
+	requestsUnbound = 100_000
+)
+
+// requestsAtMost is how many requests may be under way at once.
+func requestsAtMost(c *configs.Config) int {
+	memory := debug.SetMemoryLimit(-1) // -1 asks and changes nothing
+	switch {
+	case c.Limits.Requests > 0:
+		return c.Limits.Requests
+	case memory == math.MaxInt64:
+		return requestsUnbound
 	}
-	text, err := os.ReadFile(string(c.TLS.EndpointCA))
-	if err != nil {
-		return nil, fmt.Errorf("tls.endpoint_ca: %w", err)
-	}
-	roots, err := x509.SystemCertPool()
-	if err != nil {
-		roots = x509.NewCertPool() // a machine without any
-	}
-	if !roots.AppendCertsFromPEM(text) {
-		return nil, errors.New("tls.endpoint_ca: there is no certificate in it")
-	}
-	return roots, nil
+	return int(max(memory/requestMemory, 1))
 }

@@ -59,6 +59,15 @@ func logAccess(log *zap.Logger, r *router.Record) {
 	if r.Problem != "" {
 		fields = append(fields, zap.String("problem", r.Problem))
 	}
+	if r.Resumed > 0 {
+		fields = append(fields, zap.Int("resumed", r.Resumed))
+	}
+	if r.Hedged {
+		fields = append(fields, zap.Bool("hedged", true))
+	}
+	if r.Queued > 0 {
+		fields = append(fields, zap.Float64("queued_ms", rounded(milliseconds(r.Queued))))
+	}
 	if last := r.Last(); last != nil {
 		c := &r.Decision.Chosen
 		fields = append(

@@ -190,8 +190,8 @@ func (s *service) stop(notice time.Duration) (cut bool) {
 	limit := time.Duration(s.inUse.Load().config.Failover.DrainTimeout)
 	drain, cancel := context.WithTimeout(again, limit)
 	defer cancel()
-	err := s.clients.Shutdown(drain)
-	cut = !s.idle(drain) || err != nil
+	_ = s.clients.Shutdown(drain) // its error may be an HTTP/2 connection that lingers
+	cut = !s.idle(drain)
 	s.cut(proxy.ErrStopping)
 	afterwards, enough := context.WithTimeout(context.Background(), lastWords)
 	defer enough()

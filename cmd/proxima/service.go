@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/netip"
 	"sync/atomic"
@@ -17,6 +18,7 @@ import (
 
 	"proxima/admin"
 	"proxima/configs"
+	"proxima/dial"
 	"proxima/edge"
 	"proxima/geo"
 	"proxima/geo/mmdb"
@@ -78,27 +80,18 @@ func newGeneration(d document) *generation {
 	g.settings.RetryRatio = c.Failover.RetryBudget.Ratio
 	g.settings.RetryFloor = c.Failover.RetryBudget.Floor
 	g.settings.ReplayLimit = int64(c.Failover.ReplayLimit)
+	g.settings.Requests = requestsAtMost(c)
 	g.settings.BodyMemory = int64(c.Limits.BodyMemory)
 	g.settings.KeepAlive = time.Duration(c.Failover.KeepAlive)
 	g.settings.QueueLength = c.Admission.Queue
 	g.settings.QueueWait = time.Duration(c.Admission.Wait)
-	g.settings.Keys = keys(c)
+	g.settings.Keys = proxy.NewKeys(c.Admission.Priorities())
 	g.settings.Rules = proxy.Rules(c.Failover.Rules(""))
 	g.settings.Models = map[router.Model]proxy.Rules{}
 	for _, model := range c.Failover.OwnRules() {
 		g.settings.Models[model] = proxy.Rules(c.Failover.Rules(model))
 	}
 	return g
-}
-
-// keys are the priorities of clients by their API keys.
-func keys(c *configs.Config) proxy.Keys {
-	words := map[string]router.Priority{"critical": router.Critical, "standard": router.Standard, "batch": router.Batch}
-	priorities := map[string]router.Priority{}
-	for _, k := range c.Admission.Keys {
-		priorities[string(k.Key)] = words[k.Priority]
-	}
-	return proxy.NewKeys(priorities)
 }
 
 // newService joins the parts. It starts nothing and listens nowhere.
@@ -120,13 +113,14 @@ func newService(d document, env func(string) (string, bool), log *zap.Logger, le
 	b := thisBuild()
 	s.metrics = metrics.New(s.live, metrics.Build{Version: b.Version, Revision: b.Revision, GoVersion: b.Go})
 	s.inUse.Store(newGeneration(d))
-	roots, err := endpointRoots(c)
+	roots, err := c.TLS.EndpointRoots()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("tls.endpoint_ca: %w", err)
 	}
 	s.joinPlaces()
-	s.joinMonitor(roots)
-	s.joinProxy(roots)
+	connect := s.joinNames()
+	s.joinMonitor(connect, roots)
+	s.joinProxy(connect, roots)
 	if err := s.joinClients(c); err != nil {
 		return nil, err
 	}
@@ -150,11 +144,24 @@ func (s *service) joinPlaces() {
 	}
 }
 
+// joinNames returns how requests and probes connect to endpoints: by names that are
+// known to both, and to no address where no endpoint can be.
+func (s *service) joinNames() healthcheck.Dial {
+	names := &dial.Names{Stale: func(host string, why error) {
+		if why == nil {
+			s.log.Info("the name of an endpoint resolves again", zap.String("name", host))
+			return
+		}
+		s.log.Warn("the name of an endpoint does not resolve, its last addresses stay in use", zap.String("name", host), zap.Error(why))
+	}}
+	return names.DialContext(&net.Dialer{Control: healthcheck.RefuseDial, KeepAlive: 15 * time.Second})
+}
+
 // joinMonitor lets probes and requests change what is believed, and what is
 // believed move requests.
-func (s *service) joinMonitor(roots *x509.CertPool) {
+func (s *service) joinMonitor(connect healthcheck.Dial, roots *x509.CertPool) {
 	var probe healthcheck.Prober
-	probe, s.releaseProbes = healthcheck.NewProber(&tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12})
+	probe, s.releaseProbes = healthcheck.NewProber(connect, &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12})
 	s.monitor = &healthcheck.Monitor{
 		Probe:   probe,
 		Publish: s.believe,
@@ -215,9 +222,9 @@ func (s *service) believe(id router.EndpointID, status router.Status) {
 	s.proxy.Failover.Changed()
 }
 
-func (s *service) joinProxy(roots *x509.CertPool) {
+func (s *service) joinProxy(connect healthcheck.Dial, roots *x509.CertPool) {
 	failover := &proxy.Failover{
-		Next:      proxy.NewTransport(healthcheck.RefuseDial, roots),
+		Next:      proxy.NewTransport(connect, roots),
 		Attempted: func(a *router.Attempt) { s.monitor.Observe(*a, time.Now()) },
 	}
 	s.proxy = &proxy.Handler{

@@ -68,8 +68,6 @@ func innermost(conn net.Conn) *net.TCPConn {
 			return c
 		case interface{ NetConn() net.Conn }:
 			conn = c.NetConn()
-		case interface{ Raw() net.Conn }:
-			conn = c.Raw()
 		default:
 			return nil
 		}

@@ -37,9 +37,14 @@ type Router struct {
 func serve(t *testing.T, config string) *Router { return serveBuilt(t, config, withRace) }
 
 func serveBuilt(t *testing.T, config string, race bool) *Router {
+	return serveBy(t, config, program(t, race))
+}
+
+// serveBy starts a router by a command to which "serve -c FILE" is added.
+func serveBy(t *testing.T, config string, command ...string) *Router {
 	r := &Router{t: t, File: filepath.Join(t.TempDir(), "proxima.yaml"), log: newJournal()}
 	r.Write(config)
-	r.process = exec.Command(program(t, race), "serve", "-c", r.File)
+	r.process = exec.Command(command[0], append(command[1:], "serve", "-c", r.File)...)
 	stderr, err := r.process.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -74,21 +79,13 @@ func (r *Router) awaitTested() {
 	})
 }
 
-// stop ends the router as an operator would and looks at how it went.
+// stop ends the router unless the test has, and looks at how it went.
 func (r *Router) stop() {
 	if r.t.Failed() && r.Admin.Base != nil {
 		r.t.Logf("what the router believed at the end: %s", r.belief())
 	}
-	_ = r.process.Process.Signal(syscall.SIGTERM)
-	impatient := time.AfterFunc(20*time.Second, func() {
-		r.t.Error("the router did not stop within 20 s of SIGTERM")
-		_ = r.process.Process.Kill()
-	})
-	<-r.log.ended // all of its log must be read before Wait
-	err := r.process.Wait()
-	impatient.Stop()
-	if err != nil {
-		r.t.Errorf("the router ended with %v", err)
+	if r.process.ProcessState == nil && r.Terminate() != 0 {
+		r.t.Errorf("the router ended with %v", r.process.ProcessState)
 	}
 	if trouble := r.log.trouble(); trouble != "" {
 		r.t.Errorf("the router met a bug:\n%s", trouble)
@@ -96,6 +93,20 @@ func (r *Router) stop() {
 	if r.t.Failed() {
 		r.t.Logf("the last lines of the router's log:\n%s", r.log.tail(40))
 	}
+}
+
+// Terminate ends the router as an operator would, waits until it has ended, and
+// returns its exit code.
+func (r *Router) Terminate() int {
+	_ = r.process.Process.Signal(syscall.SIGTERM)
+	impatient := time.AfterFunc(20*time.Second, func() {
+		r.t.Error("the router did not stop within 20 s of SIGTERM")
+		_ = r.process.Process.Kill()
+	})
+	defer impatient.Stop()
+	<-r.log.ended        // all of its log must be read before Wait
+	_ = r.process.Wait() // the exit code says it
+	return r.process.ProcessState.ExitCode()
 }
 
 // belief is the router's own status, for people.

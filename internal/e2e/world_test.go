@@ -74,7 +74,7 @@ func (w *World) Config(sections ...string) string {
 	}
 	fmt.Fprintln(&text, "endpoints:")
 	for _, r := range w.Regions {
-		fmt.Fprintf(&text, "  - {id: %s, region: %[1]s, url: \"http://%s\", models: [%s], capacity: 4096}\n", r.Name, r.server.Address, r.Models)
+		fmt.Fprintf(&text, "  - {id: %s, region: %[1]s, url: %q, models: [%s], capacity: 4096}\n", r.Name, r.url(), r.Models)
 	}
 	for _, section := range sections {
 		fmt.Fprintln(&text, strings.TrimSpace(section))
@@ -90,8 +90,16 @@ type Region struct {
 	Models string        // in the configuration, separated by commas; "": every model
 
 	server  modelServer
+	secure  bool      // over TLS
 	process *exec.Cmd // nil: killed
 	alive   io.Closer // the process ends when this is closed
+}
+
+func (r *Region) url() string {
+	if r.secure {
+		return "https://" + r.server.Address
+	}
+	return "http://" + r.server.Address
 }
 
 // Start starts the process, on the address that it had before if there was one.
@@ -168,17 +176,27 @@ func (r *Region) Break(fault string) {
 }
 
 // Stats is what the model server counted since its process started.
-func (r *Region) Stats() modelserver.Stats {
-	var stats modelserver.Stats
-	response, err := single(5 * time.Second).Get("http://" + r.server.Address + "/sim/stats")
+func (r *Region) Stats() (stats modelserver.Stats) {
+	r.show("/sim/stats", &stats)
+	return stats
+}
+
+// Requests are the last 100 that came to the model server since its process started,
+// without probes, the oldest first.
+func (r *Region) Requests() (requests []modelserver.Request) {
+	r.show("/sim/requests", &requests)
+	return requests
+}
+
+func (r *Region) show(path string, into any) {
+	response, err := single(5 * time.Second).Get("http://" + r.server.Address + path)
 	if err != nil {
-		r.t.Fatalf("stats of %s: %v", r.Name, err)
+		r.t.Fatalf("%s of %s: %v", path, r.Name, err)
 	}
 	defer response.Body.Close()
-	if err := json.NewDecoder(response.Body).Decode(&stats); err != nil {
-		r.t.Fatalf("stats of %s: %v", r.Name, err)
+	if err := json.NewDecoder(response.Body).Decode(into); err != nil {
+		r.t.Fatalf("%s of %s: %v", path, r.Name, err)
 	}
-	return stats
 }
 
 func (r *Region) signal(s syscall.Signal) {

@@ -147,7 +147,10 @@ func (c *chunk) readReason(reason []byte) {
 	case "null", `""`:
 	case `"stop"`, `"length"`, `"content_filter"`, `"eos_token"`, `"stop_sequence"`: // OpenAI's, TGI's
 		c.finished = true
+	case `"error"`, `"abort"`:
+		c.refuse("the endpoint says that it failed")
 	default:
+		c.finished = true
 		c.refuse("the answer ends for the reason %.40s", reason)
 	}
 }

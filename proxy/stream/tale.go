@@ -169,6 +169,7 @@ func (t *Tale) editUsage(key, value []byte) []byte {
 func (t *Tale) hear(c chunk) {
 	t.done = t.done || c.done
 	t.begun = t.begun || c.role || c.speaks
+	t.finished = t.finished || c.finished
 	switch {
 	case t.dead != nil:
 	case c.trouble != "":
@@ -177,7 +178,6 @@ func (t *Tale) hear(c chunk) {
 		t.die("the answer is too long to be kept")
 	default:
 		t.identity.learn(c.identity)
-		t.finished = t.finished || c.finished
 		t.count(c)
 		t.keep(c.text)
 	}
@@ -221,13 +221,15 @@ func (t *Tale) die(why string) {
 // End is what a stream lacks for a good end when Request says that nothing more can
 // come: a chunk with the finish reason "length" if none came and max_tokens is used
 // up, and [DONE]. A stream that has all of it, or of which more could come, gets nil:
-// it must not look complete.
+// it must not look complete. So does a dead Tale, unless the finish reason came.
 func (t *Tale) End() []byte {
-	if t.dead != nil || t.done || !t.ended() {
+	switch {
+	case t.done:
 		return nil
-	}
-	if t.finished {
+	case t.finished:
 		return t.dialect.Last()
+	case t.dead != nil, !t.ended():
+		return nil
 	}
 	object, choice := "chat.completion.chunk", `[{"index":0,"delta":{},"logprobs":null,"finish_reason":"length"}]`
 	if t.dialect == Text {

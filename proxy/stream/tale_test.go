@@ -212,7 +212,7 @@ func TestWhatIsNotTextAloneEndsTheTale(t *testing.T) {
 		{`data: {"choices":[{"index":0},{"index":0}]}` + "\n\n", "there are several choices"},
 		{`data: {"choices":[{"index":0,"logprobs":{"content":[]}}]}` + "\n\n", `a choice has "logprobs"`},
 		{`data: {"choices":[{"index":0,"finish_reason":"tool_calls"}]}` + "\n\n", `the answer ends for the reason "tool_calls"`},
-		{`data: {"choices":[{"index":0,"finish_reason":"abort"}]}` + "\n\n", `the answer ends for the reason "abort"`},
+		{`data: {"choices":[{"index":0,"finish_reason":"abort"}]}` + "\n\n", "the endpoint says that it failed"},
 		{delta(`"role":"assistant","tool_calls":[{"index":0}]`), `the answer has "tool_calls"`},
 		{delta(`"function_call":{"name":"f"}`), `the answer has "function_call"`},
 		{delta(`"refusal":"No."`), `the answer has "refusal"`},
@@ -231,11 +231,29 @@ func TestWhatIsNotTextAloneEndsTheTale(t *testing.T) {
 			t.Errorf("%.80q: %v, want %q", c.events, err, c.want)
 		}
 		_, more, again := tale.Request()
-		if tale.Continuable() || more || !errors.Is(again, ErrNotContinuable) || tale.End() != nil {
+		if tale.Continuable() || more || !errors.Is(again, ErrNotContinuable) {
 			t.Errorf("%.80q: the tale goes on: %v", c.events, again)
 		}
 		if err := tale.Hear([]byte(lastEvent)); err == nil {
 			t.Errorf("%.80q: the tale lives again", c.events)
+		}
+	}
+}
+
+func TestADeadTaleEndsOnlyWhatHasFinished(t *testing.T) {
+	const tool = `data: {"choices":[{"index":0,"delta":{"tool_calls":[{"index":0}]}}]}` + "\n\n"
+	for events, want := range map[string]string{
+		tool:                                   "",
+		tool + finish("a", "tool_calls"):       lastEvent,
+		tool + finish("a", "abort"):            "",
+		tool + finish("a", "stop") + lastEvent: "",
+	} {
+		tale := begin(t, Chat, ask(`,"max_tokens":1`))
+		if err := tale.Hear([]byte(said("a", "Hi") + events)); err == nil {
+			t.Errorf("%q does not end the tale", events)
+		}
+		if got := tale.End(); string(got) != want {
+			t.Errorf("%q lacks %q, want %q", events, got, want)
 		}
 	}
 }
