@@ -1,5 +1,5 @@
-# make check is the day: everything that CI asks. It needs Go and, for the race
-# detector, a C compiler.
+# make check is the day: everything that CI asks. It needs Go; for the race detector
+# a C compiler, and for the stories with official clients Node.js and npm.
 RACE := $(shell command -v $(firstword $(shell go env CC)) >/dev/null 2>&1 && echo -race)
 
 .PHONY: check format vet test tidy generate bench fuzz build experiments

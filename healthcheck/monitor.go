@@ -21,6 +21,7 @@ import (
 //	                    calls Suspected
 //	a keeper's          its endpoint's schedule, and every call of the other functions
 //	a probe's           one Probe at a time for its keeper, nothing else
+//	the pulse's         notices when this process stood still
 //	anybody's           Watch, Observe, Alive, Kick, Settled, Suspects: they change a
 //	                    belief under its lock and wake the keeper; they call only Rand
 //
@@ -48,6 +49,7 @@ type Monitor struct {
 	panics  atomic.Int64
 	running atomic.Bool
 	places  chan struct{} // one for each probe that may be out
+	pulse   pulse
 
 	mu      sync.Mutex // held by Watch
 	once    sync.Once
@@ -74,6 +76,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 	m.places = make(chan struct{}, probesAtOnce)
 	var all sync.WaitGroup
 	defer all.Wait()
+	all.Go(func() { m.pulse.run(ctx) })
 	keepers := map[router.EndpointID]*keeper{}
 	for ctx.Err() == nil {
 		m.reconcile(ctx, keepers, &all)
@@ -158,6 +161,9 @@ func (m *Monitor) Observe(a router.Attempt, now time.Time) {
 		return
 	}
 	evidence := AttemptEvidence(a)
+	if !served && evidence != Reached && m.pulse.unsteady(time.Now()) {
+		return
+	}
 	m.testify(w, evidence, now)
 	if served || a.Outcome.Blames() {
 		w.hear(func(b *Belief) { b.Attempted(a, now, m.chance()) })

@@ -37,7 +37,7 @@ type attempt struct {
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
 	waits    bool        // for its first byte, in the waiting room
-	late     *time.Timer // ends the wait; nil: no limit
+	late     *timeout    // ends the wait; nil: no limit
 	sent     atomic.Bool // the endpoint may have seen the request
 	dialect  stream.Dialect
 	informed bool      // no interim answer is passed on any more
@@ -112,7 +112,7 @@ func (a *attempt) wait() {
 		a.moveOn()
 	}
 	if limit := a.patience(); limit > 0 {
-		a.late = time.AfterFunc(limit, func() { a.cancel(errLate) })
+		a.late = newTimeout(limit, func() { a.cancel(errLate) })
 	}
 }
 
@@ -122,8 +122,8 @@ func (a *attempt) waited() error {
 	a.failover.waiting.leave(a)
 	a.waits = false
 	a.stopWaiting()
-	if a.late != nil && !a.late.Stop() {
-		a.cancel(errLate)
+	if a.late != nil {
+		a.late.stop()
 	}
 	return context.Cause(a.ctx)
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"sync"
-	"time"
 
 	"proxima/proxy/stream"
 )
@@ -36,18 +35,18 @@ type content struct {
 func (c *content) peek() error {
 	c.buf = relayBuffers.Get().(*[relaySize]byte)
 	limit := c.attempt.exchange.rules.StallTimeout
-	var silence *time.Timer
+	var silence *timeout
 	watch, seen := stream.NewWatch(c.dialect, 1), 0
 	for c.err == nil && !c.hasBegun(&watch, &seen) {
 		if silence == nil && len(c.ahead) > 0 && limit > 0 {
-			silence = time.AfterFunc(limit, func() { c.attempt.cancel(errStalled) })
-			defer silence.Stop()
+			silence = newTimeout(limit, func() { c.attempt.cancel(errStalled) })
+			defer silence.stop()
 		}
 		var n int
 		n, c.err = c.rest.Read(c.buf[len(c.ahead):])
 		c.ahead = c.buf[:len(c.ahead)+n]
 		if silence != nil {
-			silence.Reset(limit)
+			silence.again()
 		}
 	}
 	c.hasBegun(&watch, &seen)

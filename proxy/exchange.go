@@ -34,6 +34,7 @@ type exchange struct {
 	out       *http.Request     // what endpoints are sent, but for the address and the body
 	doubts    []*router.Attempt // that failed, of which the request itself may be the reason
 	frugal    bool              // the retry budget kept it from another endpoint
+	broke     int               // endpoints that it may have broken
 	informing sync.Mutex        // held while an interim answer is passed on
 
 	attempt   *attempt // the last one

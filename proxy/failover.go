@@ -85,12 +85,12 @@ func (f *Failover) try(x *exchange, p *place) (*attempt, *http.Response, error) 
 // attempt was the last. An answer in hand, even a bad one, tells the client more
 // than a try at an endpoint that is down.
 func (f *Failover) another(a *attempt) *place {
-	if !a.mayMove() {
+	x := a.exchange
+	if f.poison.breaksAll(a) {
+		f.poison.note(x, time.Now())
 		return nil
 	}
-	x := a.exchange
-	if a.Outcome == router.Broken && x.breaksAll() {
-		f.poison.note(x, time.Now())
+	if !a.mayMove() {
 		return nil
 	}
 	x.query.Tried = append(x.query.Tried, a.Endpoint)

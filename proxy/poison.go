@@ -10,13 +10,14 @@ import (
 	"proxima/router"
 )
 
-// Bounds of what one request may break. The same text that has broken two endpoints
-// for poisonTimes requests within poisonMemory is not sent to any more.
+// Bounds of what one request may break. The same text that has broken two endpoints is
+// not sent to any for a moment, and if it then does so again, for a minute.
 const (
 	poisonEndpoints = 2
-	poisonTimes     = 2
+	poisonMoment    = 5 * time.Second
 	poisonMemory    = time.Minute
-	poisonMost      = 1024 // texts that are remembered
+	poisonMost      = 1024        // texts that are remembered
+	breakingMemory  = time.Second // an endpoint that broke nothing for so long is taken to be well
 )
 
 // poison remembers requests whose connection broke at one endpoint after the other:
@@ -25,9 +26,11 @@ const (
 type poison struct {
 	seed  maphash.Seed
 	known atomic.Int64 // while it is 0 nothing is looked up
+	ill   atomic.Int64 // how many are breaking
 
-	mu    sync.Mutex
-	texts map[uint64]*offence
+	mu       sync.Mutex
+	texts    map[uint64]*offence
+	breaking map[router.EndpointID]*breaking
 }
 
 type offence struct {
@@ -35,18 +38,54 @@ type offence struct {
 	last  time.Time
 }
 
-// breaksAll reports whether a request has broken as many endpoints as it may.
-func (x *exchange) breaksAll() bool {
-	if x.in.Method != http.MethodPost || len(x.body.kept) == 0 {
-		return false
+// breaking is an endpoint that breaks off whatever it is sent.
+type breaking struct{ since, last time.Time }
+
+// breaksAll takes in how an attempt ended and reports whether its request has broken as
+// many endpoints as it may.
+func (p *poison) breaksAll(a *attempt) bool {
+	x := a.exchange
+	switch {
+	case a.Outcome == router.Served:
+		p.served(a.Endpoint)
+	case a.Outcome == router.Broken && p.broke(a.Attempt, time.Now()):
+		x.broke++
 	}
-	broken := 0
-	for i := range x.record.Attempts {
-		if x.record.Attempts[i].Outcome == router.Broken {
-			broken++
+	return x.broke >= poisonEndpoints && x.in.Method == http.MethodPost && len(x.body.kept) > 0
+}
+
+// broke takes in that an endpoint broke off a request, and reports whether the request
+// may be the reason: not when the endpoint did so before the request came.
+func (p *poison) broke(a *router.Attempt, now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.breaking == nil {
+		p.breaking = map[router.EndpointID]*breaking{}
+	}
+	for id, b := range p.breaking {
+		if now.Sub(b.last) > breakingMemory {
+			delete(p.breaking, id)
 		}
 	}
-	return broken >= poisonEndpoints
+	b, before := p.breaking[a.Endpoint]
+	if !before {
+		b = &breaking{since: now}
+		p.breaking[a.Endpoint] = b
+	}
+	b.last = now
+	p.ill.Store(int64(len(p.breaking)))
+	return !before || a.Started.Before(b.since)
+}
+
+// served takes in that an endpoint is well.
+func (p *poison) served(id router.EndpointID) {
+	if p.ill.Load() == 0 {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.breaking, id)
+	p.ill.Store(int64(len(p.breaking)))
 }
 
 // note remembers that a request has broken as many endpoints as it may.
@@ -87,10 +126,18 @@ func (p *poison) is(x *exchange, now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	o := p.texts[maphash.Bytes(p.seed, x.body.kept)]
-	return o != nil && o.times >= poisonTimes && now.Sub(o.last) <= poisonMemory
+	return o != nil && now.Sub(o.last) <= o.barred()
+}
+
+// barred is how long the text is not sent to anybody.
+func (o *offence) barred() time.Duration {
+	if o.times > 1 {
+		return poisonMemory
+	}
+	return poisonMoment
 }
 
 var problemPoison = &Problem{
 	Status: http.StatusBadGateway, Type: "server_error", Code: "request_breaks_endpoints",
-	Message: "Connections broke at several endpoints when they were sent this very request. It is not sent to others for a minute.",
+	Message: "Connections broke at several endpoints when they were sent this very request. It is not sent to others for a while.",
 }

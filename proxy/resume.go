@@ -36,9 +36,16 @@ func (f *flow) mend(err error) error {
 	return nil
 }
 
+// ofOneBody are fields that say something of the request's body, which is another one
+// when a stream goes on elsewhere.
+var ofOneBody = []string{"Idempotency-Key", "Content-Digest", "Repr-Digest", "Digest", "Content-Md5"}
+
 // resume gets the rest of a stream from another endpoint; nil when none has it. It
 // draws on the retry budget like any other retry.
 func (f *Failover) resume(x *exchange, request []byte) *http.Response {
+	for _, name := range ofOneBody {
+		x.out.Header.Del(name)
+	}
 	x.body = body{kept: request, length: int64(len(request)), taken: x.body.taken}
 	dialect := x.attempt.dialect
 	for len(x.record.Attempts) < x.attempts {

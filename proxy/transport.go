@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"net"
 	"net/http"
+	"runtime"
 	"time"
 )
 
@@ -55,8 +56,10 @@ func NewTransport(dial func(ctx context.Context, network, address string) (net.C
 	return &http.Transport{
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			if a, given := ctx.Value(dialKey{}).(*attempt); given {
-				bounded, cancel := context.WithTimeout(ctx, a.dialWait())
-				defer cancel()
+				bounded, cancel := context.WithCancelCause(ctx)
+				late := time.AfterFunc(a.dialWait(), func() { inTurn(func() { cancel(context.DeadlineExceeded) }) })
+				defer late.Stop()
+				defer cancel(nil)
 				ctx = bounded
 			}
 			return dial(ctx, network, address)
@@ -73,4 +76,12 @@ func NewTransport(dial func(ctx context.Context, network, address string) (net.C
 		MaxResponseHeaderBytes: 256 << 10,
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingAfter},
 	}
+}
+
+func inTurn(f func()) {
+	time.Sleep(10 * time.Millisecond)
+	for range 4 {
+		runtime.Gosched()
+	}
+	f()
 }

@@ -87,7 +87,10 @@ func (w *watchdog) judge(now time.Time) (next time.Duration, comment bool) {
 	next = w.shortest()
 	if w.stall > 0 && !w.waiting.IsZero() {
 		left := w.stall - now.Sub(w.waiting)
-		if left <= 0 {
+		switch {
+		case left < -standstill:
+			w.waiting, left = now, w.stall
+		case left <= 0:
 			w.attempt.cancel(errStalled)
 			left = w.stall
 		}

@@ -17,8 +17,10 @@ const budgetSpan = 10
 // retries. A retry is counted before it is allowed and taken back when it is too
 // much, so that two which race for the last one may both be refused, never both
 // allowed. That holds too when one of them says a time up to 9 seconds before the
-// other's.
+// other's. Seconds are counted from the first call, by the monotonic readings of the
+// times that are given: a clock that is set changes nothing.
 type Budget struct {
+	start             atomic.Pointer[time.Time] // of second 0; nil: nobody has called
 	requests, retries ring
 	ratio             atomic.Uint64 // float64 bits
 	floor             atomic.Int64
@@ -33,26 +35,41 @@ func (b *Budget) Request(now time.Time, ratio float64, floor int) {
 	if b.floor.Load() != int64(floor) {
 		b.floor.Store(int64(floor))
 	}
-	b.requests.add(now.Unix(), 1)
+	b.requests.add(b.second(now), 1)
 }
 
 // Draw takes one retry from the budget; false when none is left.
 func (b *Budget) Draw(now time.Time) bool {
-	if !b.retries.add(now.Unix(), 1) {
+	second := b.second(now)
+	if !b.retries.add(second, 1) {
 		return false
 	}
-	if b.left(now) >= 0 {
+	if b.left(second) >= 0 {
 		return true
 	}
-	b.retries.add(now.Unix(), -1)
+	b.retries.add(second, -1)
 	return false
 }
 
 // Remaining is how many retries are left at this instant, 0 when overdrawn.
-func (b *Budget) Remaining(now time.Time) float64 { return max(0, b.left(now)) }
+func (b *Budget) Remaining(now time.Time) float64 { return max(0, b.left(b.second(now))) }
 
-func (b *Budget) left(now time.Time) float64 {
-	second, ratio := now.Unix(), math.Float64frombits(b.ratio.Load())
+// budgetPast is how long before the first call second 0 is, for those who read the
+// clock before the first caller did and call after it.
+const budgetPast = time.Hour
+
+func (b *Budget) second(now time.Time) int64 {
+	start := b.start.Load()
+	if start == nil {
+		past := now.Add(-budgetPast)
+		b.start.CompareAndSwap(nil, &past)
+		start = b.start.Load()
+	}
+	return int64(now.Sub(*start) / time.Second)
+}
+
+func (b *Budget) left(second int64) float64 {
+	ratio := math.Float64frombits(b.ratio.Load())
 	requests, retries := b.requests.sum(second, 0), b.retries.sum(second, budgetSpan-1)
 	return ratio*float64(requests) + float64(b.floor.Load()) - float64(retries)
 }
@@ -61,8 +78,8 @@ func (b *Budget) left(now time.Time) float64 {
 // of the count, so that a second that is over is never taken for a new one.
 type ring [budgetSpan + 1]atomic.Uint64
 
-// budgetLate is by how many seconds a caller may be late before the clock is taken to
-// have been set back.
+// budgetLate is by how many seconds a caller may be late before a time without a
+// monotonic reading is taken to come from a clock that was set back.
 const budgetLate = 60
 
 // add counts n in a second. It reports false, and counts nothing, when the caller is

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -44,6 +45,18 @@ func TestTheBudgetComesBackAfterTenSeconds(t *testing.T) {
 	}
 }
 
+// TestTheTenSecondsDoNotDependOnTheClocksSeconds would fail if seconds were those of
+// the clock, which can be set: 900 ms and 10,800 ms are ten of them apart.
+func TestTheTenSecondsDoNotDependOnTheClocksSeconds(t *testing.T) {
+	var budget Budget
+	late := noon.Add(900 * time.Millisecond)
+	budget.Request(late, 0, 1)
+	budget.Draw(late)
+	if budget.Draw(late.Add(9900 * time.Millisecond)) {
+		t.Error("a retry is allowed within ten seconds of the last")
+	}
+}
+
 func TestNewSettingsHoldFromTheNextRequestOn(t *testing.T) {
 	var budget Budget
 	budget.Request(noon, 0.2, 3)
@@ -76,16 +89,18 @@ func TestTheBudgetAgreesWithALedgerOfEverything(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var budget Budget
 		var slow ledger
-		now := noon
+		now, began := noon, noon.Add(500*time.Millisecond)
+		budget.Remaining(began) // seconds are counted from here
 		for range rapid.IntRange(1, 200).Draw(t, "steps") {
 			now = now.Add(time.Duration(rapid.SampledFrom([]int{0, 0, 0, 1, 400, 2500, 11_000, 60_000}).Draw(t, "passed")) * time.Millisecond)
+			second := int64(math.Floor(now.Sub(began).Seconds()))
 			if rapid.Bool().Draw(t, "request") {
 				slow.ratio = rapid.SampledFrom([]float64{0, 0.2, 0.5, 1}).Draw(t, "ratio")
 				slow.floor = rapid.IntRange(0, 3).Draw(t, "floor")
 				budget.Request(now, slow.ratio, slow.floor)
-				slow.requests = append(slow.requests, now.Unix())
+				slow.requests = append(slow.requests, second)
 			}
-			left := slow.left(now.Unix())
+			left := slow.left(second)
 			if got := budget.Remaining(now); got != max(0, left) {
 				t.Fatalf("%v retries are left, want %v", got, max(0, left))
 			}
@@ -94,7 +109,7 @@ func TestTheBudgetAgreesWithALedgerOfEverything(t *testing.T) {
 				t.Fatalf("drawn %v with %v left", drawn, left)
 			}
 			if drawn {
-				slow.retries = append(slow.retries, now.Unix())
+				slow.retries = append(slow.retries, second)
 			}
 		}
 	})

@@ -185,7 +185,7 @@ func (h *hard) forbid(at int) Reason {
 // tier ranks an endpoint for a request with this key.
 func (s *slot) tier(load *Load, key uint64) Tier {
 	switch {
-	case s.standing != TierReady && (!s.trial || load.InFlight > 0):
+	case s.standing != TierReady && (!s.trial || load.InFlight > 0 || load.CoolMs > 0):
 		return s.standing
 	case load.CoolMs > 0, !s.trial && !s.room(load):
 		return TierFull

@@ -446,9 +446,7 @@ func (s scene) tier(at int) Tier {
 	switch {
 	case status.Health == Down:
 		return TierDown
-	case trial && load.InFlight == 0 && load.CoolMs > 0:
-		return TierFull
-	case trial && load.InFlight == 0:
+	case trial && load.InFlight == 0 && load.CoolMs <= 0:
 		return TierReady
 	case status.Health != Up:
 		return TierDoubt

@@ -195,7 +195,9 @@ func (s *service) stop(notice time.Duration) (cut bool) {
 	s.cut(proxy.ErrStopping)
 	afterwards, enough := context.WithTimeout(context.Background(), lastWords)
 	defer enough()
-	s.idle(afterwards)
+	if s.idle(afterwards); cut {
+		_ = s.clients.Shutdown(afterwards) // a handler has ended before its last words have left
+	}
 	s.clients.Close()
 	return cut
 }

@@ -65,22 +65,8 @@ func loseRegion(t *testing.T, lose func(*Region), code string) {
 
 	report := traffic.Wait()
 	wantNoFailure(t, "a region is lost", report)
-	whole := 0
-	for _, l := range resumed {
-		if how := l.Wait().differs(alone(t, "", l.Question)); how != "" {
-			t.Errorf("a stream that is resumed: %s", how)
-			continue
-		}
-		whole++
-	}
-	codes, clean := map[string]int{}, 0
-	for _, l := range told {
-		s := l.Wait()
-		codes[s.Failure]++
-		if s.Broken == nil || s.Done > 0 {
-			clean++
-		}
-	}
+	whole := wholeOf(t, resumed)
+	codes, clean := endsOf(told)
 	before, after := around(report, began, known)
 	figures(t, map[string]any{
 		"requests": report.Requests, "failed": report.Failed, "known_after_s": (known - began).Seconds(),
@@ -101,6 +87,32 @@ func loseRegion(t *testing.T, lose func(*Region), code string) {
 		t.Errorf("streams_resumed_total is %v", n)
 	}
 	eventually(t, "no request is in flight", 10*time.Second, func() bool { return router.inFlight() == 0 })
+}
+
+// wholeOf is how many streams have told exactly what they would have without a fault.
+func wholeOf(t *testing.T, streams []*listener) (whole int) {
+	for _, l := range streams {
+		if how := l.Wait().differs(alone(t, "", l.Question)); how != "" {
+			t.Errorf("a stream that is resumed: %s", how)
+			continue
+		}
+		whole++
+	}
+	return whole
+}
+
+// endsOf are the codes of the errors that streams ended with, and how many of them looked
+// as if whole.
+func endsOf(streams []*listener) (codes map[string]int, clean int) {
+	codes = map[string]int{}
+	for _, l := range streams {
+		s := l.Wait()
+		codes[s.Failure]++
+		if s.Broken == nil || s.Done > 0 {
+			clean++
+		}
+	}
+	return codes, clean
 }
 
 // latencies are those of some requests.
@@ -140,53 +152,72 @@ func TestStreamsThatAreTornAnywhereGoOnWithoutASeam(t *testing.T) {
 	world.AddInside("us-east1", second)
 	world.Region("us-east1").Bias, world.Region("asia-northeast1").Bias = time.Second, 2*time.Second
 	router := serve(t, world.Config(tearing))
-	const streams = 200
+	const streams, atOnce = 200, 20
 	chance := rand.New(rand.NewPCG(4, 51))
-	var added []time.Duration
-	recovered, told, twice, noUsage := 0, 0, 0, 0
+	var found seams
 
-	for begun := 0; begun < streams; begun += 20 {
+	for begun := 0; begun < streams; begun += atOnce {
 		var listeners []*listener
-		for i := begun; i < begun+20; i++ {
+		for i := begun; i < begun+atOnce; i++ {
 			question := asks(i, "llama-3-8b", 0)
 			length := alone(t, "europe-west1", question).Bytes
 			at := fmt.Sprintf("%d,%d,%d", i, 1+chance.IntN(length-1), 1+chance.IntN(2*length))
 			listeners = append(listeners, router.listen(question, http.Header{"X-Tear": {at}}))
 		}
 		for i, l := range listeners {
-			got, want := l.Wait(), alone(t, "europe-west1", l.Question)
+			l.Wait()
+			if _, again := second.tear(begun + i); again {
+				found.twice++
+			}
 			tear, torn := first.tear(begun + i)
 			if !torn {
 				t.Errorf("stream %d was not torn", begun+i)
 			}
-			if _, again := second.tear(begun + i); again {
-				twice++
-			}
-			if got.Usage == "" && got.Finish != "" {
-				noUsage++
-				want.Usage = "" // it is known to the region that was lost, and to nobody else
-			}
-			switch how := got.differs(want); {
-			case how == "":
-				recovered++
-				if events := l.events(); tear.events < len(events) {
-					added = append(added, events[tear.events].Sub(tear.at))
-				}
-			case got.Failure != "" && got.Done == 0 && strings.HasPrefix(want.Text, got.Text):
-				told++
-			default:
-				t.Errorf("stream %d, torn after %d events: %s", begun+i, tear.events, how)
-			}
+			found.judge(t, l, tear)
 		}
 	}
 
-	delay := load.LatencyOf(added)
+	delay := load.LatencyOf(found.added)
 	figures(t, map[string]any{
-		"streams": streams, "recovered": recovered, "cut_and_told": told, "torn_twice": twice, "without_usage": noUsage,
-		"added_p50_ms": delay.P50, "added_p99_ms": delay.P99, "seams_timed": len(added),
+		"streams": streams, "recovered": found.recovered, "cut_and_told": found.told, "torn_twice": found.twice,
+		"without_usage": found.withoutUsage, "added_p50_ms": delay.P50, "added_p99_ms": delay.P99, "seams_timed": len(found.added),
 	})
-	if recovered*100 < streams*99 {
-		t.Errorf("%d of %d streams were recovered", recovered, streams)
+	if found.recovered*100 < streams*99 {
+		t.Errorf("%d of %d streams were recovered", found.recovered, streams)
+	}
+	if found.withoutUsage*10 > streams {
+		t.Errorf("%d of %d streams have lost their usage", found.withoutUsage, streams)
+	}
+}
+
+// seams are what became of streams that were torn.
+type seams struct {
+	recovered    int
+	withoutUsage int // of those
+	told         int // that they are cut
+	twice        int // torn
+	added        []time.Duration
+}
+
+// judge takes in a stream, which is either as it would have been alone, or the beginning
+// of that and an error.
+func (s *seams) judge(t *testing.T, l *listener, tear tear) {
+	t.Helper()
+	got, want := l.Wait(), alone(t, "europe-west1", l.Question)
+	if got.Usage == "" && got.Finish != "" { // torn between the two: nobody else knows it
+		s.withoutUsage++
+		want.Usage = ""
+	}
+	switch how := got.differs(want); {
+	case how == "":
+		s.recovered++
+		if events := l.events(); tear.events < len(events) {
+			s.added = append(s.added, events[tear.events].Sub(tear.at))
+		}
+	case got.Failure != "" && got.Done == 0 && strings.HasPrefix(want.Text, got.Text):
+		s.told++
+	default:
+		t.Errorf("torn after %d events: %s", tear.events, how)
 	}
 }
 

@@ -145,38 +145,29 @@ func TestSlowHeadersAreCutOff(t *testing.T) {
 	before := router.normal(20)
 	var mu sync.Mutex
 	var ages []time.Duration // of the connections when they were closed
-	var watched sync.WaitGroup
 
 	slow := router.gather(clients, func(conn net.Conn) error {
 		opened := time.Now()
-		watched.Go(func() {
+		go func() {
 			_, _ = io.Copy(io.Discard, conn) // until the router closes it
 			mu.Lock()
 			defer mu.Unlock()
 			ages = append(ages, time.Since(opened))
-		})
+		}()
 		_, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: router\r\nX-Slow: ")
 		return err
 	})
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		watched.Wait()
-	}()
 	during := router.normal(20)
 	open := router.Metric("connections_open")
-	for range 10 * time.Second / time.Second {
+	eventually(t, "every slow connection is closed", 20*time.Second, func() bool {
 		for _, one := range slow {
-			_, _ = io.WriteString(one.(net.Conn), "x") // that it is closed is seen by who reads
+			_, _ = io.WriteString(one.(net.Conn), "x") // who reads sees whether it is closed
 		}
-		select {
-		case <-ended:
-		case <-time.After(time.Second):
-			continue
-		}
-		break
-	}
-	<-ended
+		time.Sleep(time.Second)
+		mu.Lock()
+		defer mu.Unlock()
+		return len(ages) == clients
+	})
 
 	figures(t, map[string]any{
 		"clients": clients, "open_at_once": open, "closed_first_s": slices.Min(ages).Seconds(), "closed_last_s": slices.Max(ages).Seconds(),
@@ -277,6 +268,7 @@ func (r *Router) gather(clients int, begin func(net.Conn) error) []io.Closer {
 			return err
 		}
 		r.t.Cleanup(func() { conn.Close() })
+		_ = conn.SetDeadline(time.Now().Add(time.Minute)) // so that a test may fail, but does not hang
 		conns[i] = conn
 		return begin(conn)
 	})

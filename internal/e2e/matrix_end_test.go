@@ -51,7 +51,7 @@ func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Mi
 func (m *matrix) leaveOne(at *Region, events int) time.Duration {
 	ctx, leave := context.WithCancel(m.t.Context())
 	defer leave()
-	question := m.question(plain, 40)
+	question := m.question(plain, 400)
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, m.router.URL+"/v1/chat/completions", strings.NewReader(question))
 	if err != nil {
 		m.t.Fatal(err)
@@ -73,10 +73,13 @@ func (m *matrix) leaveOne(at *Region, events int) time.Duration {
 			}
 		}
 	}()
+	eventually(m.t, "the region has the request", 10*time.Second, func() bool { return at.Stats().Received > before.Received })
 	if events > 0 {
-		<-read
-	} else {
-		eventually(m.t, "the region has the request", 10*time.Second, func() bool { return at.Stats().Received > before.Received })
+		select {
+		case <-read:
+		case <-gone:
+			m.t.Fatal("the answer has ended before the client could leave")
+		}
 	}
 
 	began := time.Now()
@@ -91,19 +94,19 @@ func (m *matrix) leaveOne(at *Region, events int) time.Duration {
 	return time.Since(began)
 }
 
-// restart ends a router that has streams and requests under way, with time for them.
+// restart ends a router that has streams and requests under way, and time for them.
 func (m *matrix) restart() {
-	m.rest(plain)
-	router := serve(m.t, m.config("drain_timeout: 30s"))
-	europe := m.region("europe-west1")
-	streams := m.listenTo(router, 20, 80)
-	europe.Break("slow-first=300ms")
-	late := m.listenTo(router, 5, 10)
-	eventually(m.t, "all of them are at the region", 10*time.Second, func() bool { return router.inFlight() == 25 })
+	router, streams, waiting := m.underWay("drain_timeout: 30s")
 
-	code := router.Terminate()
+	router.Terminate()
+	router.Await("it is stopping", 10*time.Second, func(e entry) bool {
+		said, _ := e["msg"].(string)
+		return strings.HasPrefix(said, "stopping")
+	})
+	m.region("europe-west1").Revive()
+	code := router.Ended()
 
-	answers := m.answers(append(streams, late...))
+	answers := m.answers(append(streams, waiting...))
 	if answers[whole] != 25 || code != 0 {
 		m.t.Errorf("%v, exit code %d", answers, code)
 	}
@@ -112,33 +115,42 @@ func (m *matrix) restart() {
 
 // restartTooSoon ends a router that has no time for what is under way.
 func (m *matrix) restartTooSoon() {
-	m.rest(plain)
-	router := serve(m.t, m.config("drain_timeout: 300ms"))
+	router, streams, waiting := m.underWay("drain_timeout: 300ms")
 	europe := m.region("europe-west1")
-	europe.Break("slow-first=1m")
-	late := m.listenTo(router, 5, 10)
-	eventually(m.t, "five are at the region", 10*time.Second, func() bool { return router.inFlight() == 5 })
-	europe.Break("stall-after=5")
-	streams := m.listenTo(router, 20, 40)
-	eventually(m.t, "each has its role and five tokens", 10*time.Second, func() bool {
-		return !slices.ContainsFunc(streams, func(l *listener) bool { return len(l.events()) < 6 })
-	})
 	cancelled := europe.Stats().Cancelled
 
-	code := router.Terminate()
+	router.Terminate()
+	code := router.Ended()
 
 	cutOff, refused := "200, 5 tokens, router_stopping, cut off", "503, router_stopping"
 	if answers := m.answers(streams); answers[cutOff] != 20 {
 		m.t.Errorf("the streams: %v", answers)
 	}
-	if answers := m.answers(late); answers[refused] != 5 {
+	if answers := m.answers(waiting); answers[refused] != 5 {
 		m.t.Errorf("those without an answer: %v", answers)
 	}
 	if code != 5 {
 		m.t.Errorf("exit code %d", code)
 	}
 	eventually(m.t, "the region is told", 5*time.Second, func() bool { return europe.Stats().Cancelled-cancelled == 25 })
-	m.tell("restart, streams do not end in time", cutOff+"; before any answer: "+refused, fmt.Sprintf("exit code %d", code), "nothing", "")
+	m.tell("restart, streams do not end in time", cutOff+"; before any token: "+refused, fmt.Sprintf("exit code %d", code), "nothing", "")
+}
+
+// underWay is a router of its own with 20 streams that have five tokens each, and 5
+// requests that wait for their first. They go on when the region is revived.
+func (m *matrix) underWay(failover string) (router *Router, streams, waiting []*listener) {
+	m.rest(plain)
+	router = serve(m.t, m.config(failover))
+	europe := m.region("europe-west1")
+	europe.Break("stall-after=5")
+	streams = m.listenTo(router, 20, 40)
+	eventually(m.t, "each has its role and five tokens", 10*time.Second, func() bool {
+		return !slices.ContainsFunc(streams, func(l *listener) bool { return len(l.events()) < 6 })
+	})
+	europe.Break("stall-after=0") // holds the streams as well
+	waiting = m.listenTo(router, 5, 10)
+	eventually(m.t, "all of them are at the region", 10*time.Second, func() bool { return router.inFlight() == 25 })
+	return router, streams, waiting
 }
 
 // listenTo asks a router for streams.

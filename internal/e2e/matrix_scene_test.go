@@ -26,7 +26,7 @@ const (
 // forMatrix lets probes find and forget a fault within a second or so.
 const forMatrix = `
 client: {trusted_proxies: [127.0.0.0/8]}
-health: {interval: 400ms, timeout: 300ms, rise: 1, passive: {eject: 500ms, eject_max: 1s}, slow_start: 0s}
+health: {interval: 300ms, timeout: 300ms, rise: 1, passive: {eject: 300ms, eject_max: 600ms}, slow_start: 0s}
 geo: {overrides: [{cidr: 198.51.100.0/24, lat: 52.5, lon: 13.4, country: DE}]}
 tls: {endpoint_ca: %s}
 failover:
@@ -49,8 +49,8 @@ type matrix struct {
 	world     *World
 	router    *Router
 	authority string // of the secured gate
-	plain     *gate  // europe-west3
-	secured   *gate  // europe-west4
+	gate      *gate  // europe-west3
+	tlsGate   *gate  // europe-west4
 	questions int    // so far
 	rows      []string
 }
@@ -61,7 +61,7 @@ func newMatrix(t *testing.T) *matrix {
 	m.tell("fault", "client saw", "outcome", "next region", "ejected")
 	secure, authority := certificate(t)
 	m.authority = authority
-	m.plain, m.secured = m.world.AddGate("europe-west3", nil), m.world.AddGate("europe-west4", secure)
+	m.gate, m.tlsGate = m.world.AddGate("europe-west3", nil), m.world.AddGate("europe-west4", secure)
 	m.region("europe-west1").Models = strings.Join([]string{plain, resumed, hasty, wary, waryResumed}, ", ")
 	m.region("europe-west3").Models, m.region("europe-west4").Models = gated, secured
 	// Whatever this machine's load does to serve times.
@@ -100,7 +100,7 @@ func (m *matrix) run(fault string, row func()) {
 
 func (m *matrix) reportTo(t *testing.T) (before *testing.T) {
 	before = m.t
-	m.t, m.router.t, m.world.t, m.plain.t, m.secured.t = t, t, t, t, t
+	m.t, m.router.t, m.world.t, m.gate.t, m.tlsGate.t = t, t, t, t, t
 	for _, r := range m.world.Regions {
 		r.t = t
 	}
@@ -127,8 +127,8 @@ func (m *matrix) rest(model string) {
 		r.Thaw()
 		r.Revive()
 	}
-	m.plain.Turn(letIn)
-	m.secured.Turn(letIn)
+	m.gate.Turn(letIn)
+	m.tlsGate.Turn(letIn)
 	eventually(m.t, "every endpoint is up again", 20*time.Second, func() bool {
 		for _, health := range m.router.Health() {
 			if health != "up" {
@@ -158,11 +158,11 @@ func (m *matrix) question(model string, tokens int) string {
 }
 
 // outcome waits until the metrics say one of these, and returns what they say.
-func (m *matrix) outcome(before tally, any ...string) string {
+func (m *matrix) outcome(before tally, these ...string) string {
 	deadline := time.Now().Add(3 * time.Second)
 	for {
 		said := m.router.tally().since(before)
-		if slices.Contains(any, said) || time.Now().After(deadline) {
+		if slices.Contains(these, said) || time.Now().After(deadline) {
 			return said
 		}
 		time.Sleep(20 * time.Millisecond)

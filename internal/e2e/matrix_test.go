@@ -55,7 +55,7 @@ var faults = []fault{
 		saw: whole, outcome: moved("refused"), next: sameRequest,
 	},
 	{
-		name: "reset at connect", model: gated, begin: turnPlain(reset),
+		name: "reset at connect", model: gated, begin: turn(reset),
 		saw: whole, outcome: movedFrom("europe-west3", "broken"), or: []string{movedFrom("europe-west3", "refused")}, next: sameRequest,
 	},
 	{
@@ -63,7 +63,7 @@ var faults = []fault{
 		saw: whole, outcome: moved("broken"), next: sameRequest,
 	},
 	{
-		name: "black hole, no SYN answered", model: gated, begin: turnPlain(hole),
+		name: "black hole, no SYN answered", model: gated, begin: turn(hole),
 		saw: whole, outcome: movedFrom("europe-west3", "refused"), or: []string{movedFrom("europe-west3", "abandoned")}, next: sameRequest,
 	},
 	{
@@ -71,7 +71,7 @@ var faults = []fault{
 		saw: whole, outcome: moved("abandoned"), next: sameRequest,
 	},
 	{
-		name: "TLS handshake without an answer", model: secured, begin: func(m *matrix) { m.secured.Turn(silent) },
+		name: "TLS handshake without an answer", model: secured, begin: func(m *matrix) { m.tlsGate.Turn(silent) },
 		saw: whole, outcome: movedFrom("europe-west4", "abandoned"), or: []string{movedFrom("europe-west4", "refused")}, next: sameRequest,
 	},
 	{
@@ -87,8 +87,8 @@ var faults = []fault{
 		saw: whole, outcome: moved("stalled"), next: sameRequest,
 	},
 	{
-		name: "wedged engine, healthy probes", model: hasty, begin: breaks("wedged"), times: 4,
-		saw: whole, outcome: "europe-west1 late ×3, us-east1 served ×4; europe-west1 to us-east1: late ×3", next: sameRequest,
+		name: "wedged engine, healthy probes", model: hasty, begin: breaks("wedged"), times: 3,
+		saw: whole, outcome: "europe-west1 late ×3, us-east1 served ×3; europe-west1 to us-east1: late ×3", next: sameRequest,
 		ejected: "europe-west1",
 	},
 	{
@@ -180,8 +180,8 @@ func wentOn(how string) string { return "europe-west1 " + how + ", us-east1 serv
 func kill(m *matrix)   { m.region("europe-west1").Kill() }
 func freeze(m *matrix) { m.region("europe-west1").Freeze() }
 
-func turnPlain(to way) func(*matrix) {
-	return func(m *matrix) { m.plain.Turn(to) }
+func turn(to way) func(*matrix) {
+	return func(m *matrix) { m.gate.Turn(to) }
 }
 
 func breaks(mode string) func(*matrix) {

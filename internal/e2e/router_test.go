@@ -84,8 +84,11 @@ func (r *Router) stop() {
 	if r.t.Failed() && r.Admin.Base != nil {
 		r.t.Logf("what the router believed at the end: %s", r.belief())
 	}
-	if r.process.ProcessState == nil && r.Terminate() != 0 {
-		r.t.Errorf("the router ended with %v", r.process.ProcessState)
+	if r.process.ProcessState == nil {
+		r.Terminate()
+		if r.Ended() != 0 {
+			r.t.Errorf("the router ended with %v", r.process.ProcessState)
+		}
 	}
 	if trouble := r.log.trouble(); trouble != "" {
 		r.t.Errorf("the router met a bug:\n%s", trouble)
@@ -95,10 +98,11 @@ func (r *Router) stop() {
 	}
 }
 
-// Terminate ends the router as an operator would, waits until it has ended, and
-// returns its exit code.
-func (r *Router) Terminate() int {
-	_ = r.process.Process.Signal(syscall.SIGTERM)
+// Terminate asks the router to end, as an operator would.
+func (r *Router) Terminate() { _ = r.process.Process.Signal(syscall.SIGTERM) }
+
+// Ended waits until a router that was asked to has ended, and returns its exit code.
+func (r *Router) Ended() int {
 	impatient := time.AfterFunc(20*time.Second, func() {
 		r.t.Error("the router did not stop within 20 s of SIGTERM")
 		_ = r.process.Process.Kill()

@@ -74,7 +74,6 @@ func TestTheAnthropicClientSeesAWholeMessageOrThrows(t *testing.T) {
 		Text: "It was a dark night.", IDs: []string{"msg_1"}, Finish: []string{"end_turn"},
 		Usage: map[string]any{"input_tokens": 9., "output_tokens": 6.},
 	}
-	app := newApp(t)
 	for _, c := range []struct {
 		name   string
 		events []string // of europe-west1
@@ -95,6 +94,7 @@ func TestTheAnthropicClientSeesAWholeMessageOrThrows(t *testing.T) {
 			world.addScripted("europe-west1", first)
 			world.addScripted("us-east1", next).Bias = 5 * time.Second
 			router := serve(t, world.Config(goingOn))
+			app := newApp(t)
 
 			got := app.ask(router.URL, "message", request)
 

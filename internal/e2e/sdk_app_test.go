@@ -70,13 +70,10 @@ func newApp(t *testing.T) *app {
 	return a
 }
 
-func (a *app) with(header, value string) *app {
-	return &app{t: a.t, folder: a.folder, headers: map[string]string{header: value}}
-}
-
-// ask runs the application once.
+// ask runs the application once. What the arguments mean stands in ask.mjs.
 func (a *app) ask(url, call, request string) sight { return <-a.begin(url, call, request) }
 
+// begin does not wait for it.
 func (a *app) begin(url, call, request string) <-chan sight {
 	answer := make(chan sight, 1)
 	go func() {
@@ -105,7 +102,7 @@ const modules = "node_modules"
 func installed(t *testing.T) string {
 	for _, tool := range []string{"node", "npm"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			lack(t, err)
+			lack(t, fmt.Errorf("the official clients need Node and npm, such as Debian's packages nodejs and npm: %w", err))
 		}
 	}
 	lock, err := os.ReadFile("testdata/sdk/package-lock.json")
@@ -148,7 +145,8 @@ func install(t *testing.T, cache, kept string) {
 	}
 }
 
-// lack ends a test that misses something of the machine. Only CI must have it all.
+// lack ends a test for which the machine, or its network, lacks something. In CI that
+// is a failure.
 func lack(t *testing.T, err error) {
 	t.Helper()
 	if os.Getenv("CI") == "true" {

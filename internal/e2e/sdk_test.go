@@ -25,25 +25,25 @@ func twoRegions(t *testing.T) (world *World, europe, us *Region) {
 	return world, europe, us
 }
 
-// resuming lets nothing but the requests of a test find out what is wrong, and lets
-// all of them be sent again.
+// goingOn has streams resumed. Nothing but the requests of a test finds out what is
+// wrong, and all of them may be sent again.
 const goingOn = `
 health: {interval: 1h, passive: {trip_after: 0}}
-failover: {resume: true, stall_timeout: 500ms, retry_budget: {floor: 1000}}
+failover: {resume: true, stall_timeout: 1s, retry_budget: {floor: 1000}}
 `
 
-// breaking is the same without resume.
+// breakingOff is the same without resume.
 var breakingOff = strings.Replace(goingOn, "resume: true", "resume: false", 1)
 
-// story is a request for 64 tokens, streamed and with usage.
+// chatStreamed asks for 64 tokens, streamed and with usage.
 const chatStreamed = `{"model": "llama-3-8b", "stream": true, "stream_options": {"include_usage": true}, "min_tokens": 64, "max_tokens": 64,
 	"messages": [{"role": "user", "content": "tell me a story"}]}`
 
-// plot is the same as a plain completion.
+// textStreamed is the same as a plain completion.
 const textStreamed = `{"model": "llama-3-8b", "stream": true, "stream_options": {"include_usage": true}, "min_tokens": 64, "max_tokens": 64,
 	"prompt": "it was a dark night"}`
 
-// whole is the same at once.
+// chatWhole asks for them at once.
 const chatWhole = `{"model": "llama-3-8b", "min_tokens": 64, "max_tokens": 64, "messages": [{"role": "user", "content": "tell me a story"}]}`
 
 func TestTheOpenAIClientNoticesNoFailover(t *testing.T) {
@@ -64,7 +64,9 @@ func TestTheOpenAIClientNoticesNoFailover(t *testing.T) {
 			t.Run(asked.name+" "+fault, func(t *testing.T) {
 				before := us.Stats().Executions
 
-				got := app.breakBefore(europe, fault, router.URL, "chat", asked.request)
+				got := breakBefore(t, europe, fault, func() <-chan sight {
+					return app.begin(router.URL, "chat", asked.request)
+				})
 
 				got.mustEqual(t, want)
 				if moved := us.Stats().Executions > before; moved != (fault != "none") {
@@ -80,16 +82,16 @@ const killed = "killed"
 
 // breakBefore asks while a fault in the region that takes the request keeps it from
 // giving a token.
-func (a *app) breakBefore(r *Region, fault, url, call, request string) sight {
+func breakBefore(t *testing.T, r *Region, fault string, begin func() <-chan sight) sight {
 	if fault != killed {
 		r.Break(fault)
 		defer r.Revive()
-		return a.ask(url, call, request)
+		return <-begin()
 	}
 	r.Break("slow-first=1m")
 	before := r.Stats().InFlight
-	answer := a.begin(url, call, request)
-	eventually(a.t, r.Name+" has the request", 20*time.Second, func() bool { return r.Stats().InFlight > before })
+	answer := begin()
+	eventually(t, r.Name+" has the request", 20*time.Second, func() bool { return r.Stats().InFlight > before })
 	r.Kill()
 	defer r.Start()
 	return <-answer
@@ -108,15 +110,16 @@ var midway = []struct{ fault, code string }{
 }
 
 // breakMidway asks while a fault happens in a region that takes the request.
-func (a *app) breakMidway(r *Region, fault, url, call, request string) sight {
+func breakMidway(t *testing.T, r *Region, fault string, begin func() <-chan sight) sight {
 	if fault != killed {
 		r.Break(fault)
 		defer r.Revive()
-		return a.ask(url, call, request)
+		return <-begin()
 	}
+	r.Break("slow-tokens=50ms") // so that it can be killed in time
 	before := r.Stats().Tokens
-	answer := a.begin(url, call, request)
-	eventually(a.t, r.Name+" has sent 7 tokens", 20*time.Second, func() bool { return r.Stats().Tokens >= before+7 })
+	answer := begin()
+	eventually(t, r.Name+" has sent 7 tokens", 20*time.Second, func() bool { return r.Stats().Tokens >= before+7 })
 	r.Kill()
 	defer r.Start()
 	return <-answer
@@ -134,7 +137,9 @@ func TestTheOpenAIClientNoticesNoResume(t *testing.T) {
 			t.Run(call+" "+one.fault, func(t *testing.T) {
 				before := us.Stats().Resumed
 
-				got := app.breakMidway(europe, one.fault, router.URL, call, request)
+				got := breakMidway(t, europe, one.fault, func() <-chan sight {
+					return app.begin(router.URL, call, request)
+				})
 
 				got.mustEqual(t, want)
 				if resumed := us.Stats().Resumed - before; resumed != 1 {
@@ -154,7 +159,9 @@ func TestTheOpenAIClientThrowsWhenAStreamIsCut(t *testing.T) {
 
 	for _, one := range midway {
 		t.Run(one.fault, func(t *testing.T) {
-			got := app.breakMidway(europe, one.fault, router.URL, "chat", chatStreamed)
+			got := breakMidway(t, europe, one.fault, func() <-chan sight {
+				return app.begin(router.URL, "chat", chatStreamed)
+			})
 
 			got.mustHaveThrown(t, "APIError", one.code, "server_error")
 			if got.Text == "" || !strings.HasPrefix(want.Text, got.Text) || len(got.Finish) > 0 {
@@ -162,48 +169,75 @@ func TestTheOpenAIClientThrowsWhenAStreamIsCut(t *testing.T) {
 			}
 		})
 	}
-	t.Run("whole", func(t *testing.T) {
-		got := app.breakMidway(europe, "cut-after=7", router.URL, "chat", chatWhole)
-		t.Logf("%+v %+v", got, got.Error)
-	})
 }
 
-func TestTheOpenAIClientThrowsWhatWentWrong(t *testing.T) {
-	world, europe, us := twoRegions(t)
-	europe.Models, us.Models = "llama-3-8b", "llama-3-8b"
+// Of an answer that is no stream nothing is left to tell what went wrong in, so that
+// the client meets the end of its connection.
+func TestTheOpenAIClientThrowsWhenAWholeAnswerIsCut(t *testing.T) {
+	world, europe, _ := twoRegions(t)
 	app := newApp(t)
-	router := serve(t, strings.ReplaceAll(world.Config(breakingOff, "admission: {queue: 0}"), "capacity: 4096", "max_in_flight: 1"))
-	late := app.with("X-Request-Timeout", "300ms")
-	never := app.with("X-Request-Timeout", "soon")
+	router := serve(t, world.Config(breakingOff))
 
-	never.ask(router.URL, "chat", chatStreamed).mustHaveThrown(t, "BadRequestError", "invalid_timeout", "invalid_request_error")
-	app.ask(router.URL, "chat", strings.Replace(chatStreamed, "llama", "lama", 1)).
-		mustHaveThrown(t, "NotFoundError", "model_not_found", "invalid_request_error")
+	europe.Break("cut-after=7")
 
-	for _, region := range world.Regions {
-		region.Break("slow-first=1m")
+	got := app.ask(router.URL, "chat", chatWhole)
+
+	got.mustHaveThrown(t, "TypeError", "", "")
+	if got.Text != "" || got.Error.Message != "terminated" {
+		t.Errorf("it got %q and threw %+v", got.Text, got.Error)
 	}
-	late.ask(router.URL, "chat", chatStreamed).mustHaveThrown(t, "InternalServerError", "deadline_exceeded", "server_error")
+}
 
-	occupied, leave := context.WithCancel(t.Context())
-	defer leave()
-	for range world.Regions {
-		go occupy(occupied, router.URL)
+func TestTheOpenAIClientThrowsWhatTheRouterAnswers(t *testing.T) {
+	everywhere := func(fault string) func(*testing.T, *World, *Router) {
+		return func(_ *testing.T, w *World, _ *Router) {
+			for _, r := range w.Regions {
+				r.Break(fault)
+			}
+		}
 	}
-	eventually(t, "every region is full", 10*time.Second, func() bool { return router.inFlight() == len(world.Regions) })
-	app.ask(router.URL, "chat", chatStreamed).mustHaveThrown(t, "RateLimitError", "full", "rate_limit_error")
-	leave()
-	eventually(t, "every region is free", 10*time.Second, func() bool { return router.inFlight() == 0 })
+	for _, c := range []struct {
+		name            string
+		arrange         func(*testing.T, *World, *Router)
+		patience, model string
+		kind, code, typ string
+	}{
+		{"a header it cannot read", everywhere("none"), "soon", "llama-3-8b", "BadRequestError", "invalid_timeout", "invalid_request_error"},
+		{"an unknown model", everywhere("none"), "20", "llama-3-9b", "NotFoundError", "model_not_found", "invalid_request_error"},
+		{"full", fill, "20", "llama-3-8b", "RateLimitError", "full", "rate_limit_error"},
+		{"busy", everywhere("busy=429,retry=2s"), "20", "llama-3-8b", "RateLimitError", "simulated_fault", "rate_limit_error"},
+		{"down", everywhere("down"), "20", "llama-3-8b", "InternalServerError", "endpoint_broke", "server_error"},
+		{"gone", goAway, "20", "llama-3-8b", "InternalServerError", "no_endpoint_available", "server_error"},
+		{"too late", everywhere("slow-first=1m"), "0.3", "llama-3-8b", "InternalServerError", "deadline_exceeded", "server_error"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			world, europe, us := twoRegions(t)
+			europe.Models, us.Models = "llama-3-8b", "llama-3-8b"
+			router := serve(t, strings.ReplaceAll(world.Config(breakingOff, "admission: {queue: 0}"), "capacity: 4096", "max_in_flight: 1"))
+			app := newApp(t)
+			app.headers["X-Request-Timeout"] = c.patience
+			c.arrange(t, world, router)
 
-	for _, region := range world.Regions {
-		region.Break("busy=429,retry=2s")
-	}
-	app.ask(router.URL, "chat", chatStreamed).mustHaveThrown(t, "RateLimitError", "simulated_fault", "rate_limit_error")
+			got := app.ask(router.URL, "chat", strings.Replace(chatStreamed, "llama-3-8b", c.model, 1))
 
-	for _, region := range world.Regions {
-		region.Kill()
+			got.mustHaveThrown(t, c.kind, c.code, c.typ)
+		})
 	}
-	app.ask(router.URL, "chat", chatStreamed).mustHaveThrown(t, "InternalServerError", "no_endpoint_available", "server_error")
+}
+
+func goAway(_ *testing.T, w *World, _ *Router) {
+	for _, r := range w.Regions {
+		r.Kill()
+	}
+}
+
+// fill has every region answer somebody else until the test ends.
+func fill(t *testing.T, w *World, router *Router) {
+	for _, r := range w.Regions {
+		r.Break("slow-first=1m")
+		go occupy(t.Context(), router.URL)
+	}
+	eventually(t, "every region is full", 10*time.Second, func() bool { return router.inFlight() == len(w.Regions) })
 }
 
 // occupy asks for a story, and waits for it until ctx ends.
