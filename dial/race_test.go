@@ -68,7 +68,7 @@ func TestTheNextAddressIsDialledAsSoonAsOneFails(t *testing.T) {
 }
 
 func TestASilentAddressHasAHeadStart(t *testing.T) {
-	for room, want := range map[time.Duration]time.Duration{time.Minute: headStart, 300 * time.Millisecond: 150 * time.Millisecond} {
+	for room, want := range map[time.Duration]time.Duration{time.Minute: headStart, 120 * time.Millisecond: 60 * time.Millisecond} {
 		synctest.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), room)
 			defer cancel()

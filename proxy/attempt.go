@@ -2,10 +2,12 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
@@ -38,6 +40,7 @@ type attempt struct {
 	cancel   context.CancelCauseFunc
 	waits    bool        // for its first byte, in the waiting room
 	late     *timeout    // ends the wait; nil: no limit
+	tries    int         // how often net/http found a connection for it
 	sent     atomic.Bool // the endpoint may have seen the request
 	dialect  stream.Dialect
 	informed bool      // no interim answer is passed on any more
@@ -52,6 +55,7 @@ var (
 	errStalled   = errors.New("silent for too long")
 	errOver      = errors.New("the attempt is over")
 	errLost      = errors.New("another endpoint answered sooner")
+	errNotTaken  = errors.New("it takes connections and no request on them")
 )
 
 // statusOverloaded is what Anthropic's API, and others after it, answer when full.
@@ -90,7 +94,7 @@ func (a *attempt) do() (*http.Response, error) {
 	if err == nil {
 		err = a.awaitContent(response)
 	}
-	if gone := a.waited(); err == nil {
+	if gone := a.waited(); gone != nil {
 		err = gone
 	}
 	a.judge(response, err)
@@ -181,6 +185,10 @@ func (a *attempt) address(to url.URL) *url.URL {
 func (a *attempt) trace() *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{
 		GotConn: func(info httptrace.GotConnInfo) {
+			if a.tries++; a.tries > http2Tries && isHTTP2(info.Conn) {
+				a.sent.Store(false)
+				a.cancel(errNotTaken)
+			}
 			if !info.Reused {
 				a.Connected = time.Since(a.Started)
 			}
@@ -188,6 +196,16 @@ func (a *attempt) trace() *httptrace.ClientTrace {
 		WroteHeaders:   func() { a.sent.Store(true) },
 		Got1xxResponse: a.inform,
 	}
+}
+
+// http2Tries is how often an attempt may be sent over HTTP/2. What an endpoint turns
+// away by GOAWAY or REFUSED_STREAM it has not carried out, and net/http sends it again:
+// after GOAWAY without a pause and for ever.
+const http2Tries = 2
+
+func isHTTP2(conn net.Conn) bool {
+	secure, is := conn.(*tls.Conn)
+	return is && secure.ConnectionState().NegotiatedProtocol == "h2"
 }
 
 // inform passes an interim answer on to the client (RFC 9110 §15.2). That to
@@ -333,6 +351,8 @@ func (a *attempt) blame() router.Outcome {
 		return router.Stalled
 	case errLost:
 		return router.Lost
+	case errNotTaken:
+		return router.Refused
 	default:
 		return router.Cancelled
 	}

@@ -166,7 +166,7 @@ func TestAnAddressThatMayNotBeDialledIsRefused(t *testing.T) {
 
 func TestTheWaitForAConnectionFollowsTheMeasuredPath(t *testing.T) {
 	for path, want := range map[time.Duration]time.Duration{
-		0: time.Second, time.Millisecond: 253 * time.Millisecond, 200 * time.Millisecond: 850 * time.Millisecond,
+		0: time.Second, time.Millisecond: 503 * time.Millisecond, 200 * time.Millisecond: 1100 * time.Millisecond,
 	} {
 		if got := dialBound(path); got != want {
 			t.Errorf("path %v: wait %v, want %v", path, got, want)

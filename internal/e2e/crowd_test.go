@@ -51,11 +51,13 @@ func loseRegion(t *testing.T, lose func(*Region), code string) {
 	for i := range 50 {
 		resumed = append(resumed, router.listen(asks(i, "llama-3-8b", 70), nil))
 		told = append(told, router.listen(asks(i, "mistral-7b", 70), nil))
+		if i%5 == 4 { // a few at a time: a busy machine is late to connect a hundred, and some would go elsewhere
+			eventually(t, "the streams begin", 10*time.Second, func() bool { return haveEvents(1, resumed, told) })
+		}
 	}
 	traffic := router.send(load.Plan{Rate: 100, Duration: 6 * time.Second, Request: mix.Request})
 	eventually(t, "every stream is well on its way", 15*time.Second, func() bool {
-		young := func(l *listener) bool { return len(l.events()) < 10 }
-		return traffic.Now() > 2*time.Second && !slices.ContainsFunc(resumed, young) && !slices.ContainsFunc(told, young)
+		return traffic.Now() > 2*time.Second && haveEvents(10, resumed, told)
 	})
 
 	began := traffic.Now()
@@ -65,17 +67,20 @@ func loseRegion(t *testing.T, lose func(*Region), code string) {
 
 	report := traffic.Wait()
 	wantNoFailure(t, "a region is lost", report)
-	whole := wholeOf(t, resumed)
-	codes, clean := endsOf(told)
+	whole, lost := wholeOf(t, resumed), begunIn("europe-west1", resumed)
+	codes, clean := endsOf(begunIn("europe-west1", told))
 	before, after := around(report, began, known)
 	figures(t, map[string]any{
 		"requests": report.Requests, "failed": report.Failed, "known_after_s": (known - began).Seconds(),
 		"p99_ms": report.Total.P99, "p99_until_known_ms": before.P99, "p99_once_known_ms": after.P99, "requests_once_known": after.n,
 		"sent_late_p99_ms": report.Lag.P99,
-		"streams_resumed":  whole, "streams_told": codes, "clean_ends": clean,
+		"streams_whole":    whole, "streams_lost_and_resumed": len(lost), "streams_lost_and_told": codes, "clean_ends": clean,
 	})
-	if whole != 50 || codes[code] != 50 || clean != 0 {
-		t.Errorf("%d streams of 50 were resumed, %v of 50 told, %d ended as if whole", whole, codes, clean)
+	if whole != 50 || len(lost) < 45 {
+		t.Errorf("%d streams of 50 are whole, %d of which lost their region", whole, len(lost))
+	}
+	if codes[code] < 45 || len(codes) != 1 || clean != 0 {
+		t.Errorf("streams that are not resumed ended with %v, and %d of them as if whole", codes, clean)
 	}
 	switch {
 	case report.Lag.P99 > 100:
@@ -83,10 +88,26 @@ func loseRegion(t *testing.T, lose func(*Region), code string) {
 	case after.P99 >= 1000:
 		t.Errorf("once the region was known to be slow, 99 %% of requests took up to %v ms", after.P99)
 	}
-	if n := router.Metric("streams_resumed_total"); n != 50 {
+	if n := router.Metric("streams_resumed_total"); n != float64(len(lost)) {
 		t.Errorf("streams_resumed_total is %v", n)
 	}
 	eventually(t, "no request is in flight", 10*time.Second, func() bool { return router.inFlight() == 0 })
+}
+
+// haveEvents reports whether so many events have come of every stream.
+func haveEvents(n int, groups ...[]*listener) bool {
+	for _, streams := range groups {
+		if slices.ContainsFunc(streams, func(l *listener) bool { return len(l.events()) < n }) {
+			return false
+		}
+	}
+	return true
+}
+
+// begunIn are the streams that began in a region. On a busy machine one may all the
+// same have begun in another.
+func begunIn(region string, streams []*listener) []*listener {
+	return slices.DeleteFunc(slices.Clone(streams), func(l *listener) bool { return l.Wait().Region != region })
 }
 
 // wholeOf is how many streams have told exactly what they would have without a fault.

@@ -16,10 +16,10 @@ func TestARouterThatStoodStillBlamesNobody(t *testing.T) {
 	const still = 5 * time.Second
 	world := newWorld(t, modelserver.Settings{FirstToken: 20 * time.Millisecond, PerToken: time.Millisecond},
 		"us-east1", "europe-west1", "asia-northeast1")
-	router := serve(t, world.Config(quick+"failover: {first_byte_timeout: 2s, stall_timeout: 2s}"))
+	router := serve(t, world.Config(quick+"failover: {first_byte_timeout: 3500ms, stall_timeout: 3500ms}"))
 	mix := load.Mix{Posts: 0.5, Streams: 0.5, Model: "llama-3-8b", Tokens: 20, ForwardedFor: []string{lisbon}}
 	traffic := router.send(load.Plan{Rate: 100, Request: mix.Request})
-	traffic.AwaitRegion("europe-west1", 200, 20*time.Second)
+	traffic.AwaitRegion("europe-west1", 100, 20*time.Second)
 	before := router.tally()
 
 	router.standStill(still)
@@ -33,7 +33,7 @@ func TestARouterThatStoodStillBlamesNobody(t *testing.T) {
 		return true
 	})
 	up := time.Since(began)
-	traffic.AwaitRegion("europe-west1", 200, 20*time.Second)
+	time.Sleep(2 * time.Second) // in which what piled up is over
 	report := traffic.Stop()
 
 	after := router.tally()

@@ -29,6 +29,7 @@ type story struct {
 	Notes   []string // comments
 	Strange []string // lines that belong to no event: torn ones
 	Status  int
+	Region  string // where it began
 	Bytes   int
 	Broken  error // how the connection ended; nil: well
 }
@@ -174,7 +175,7 @@ func (r *Router) listen(question string, header http.Header) *listener {
 			return
 		}
 		defer response.Body.Close()
-		l.Story.Status = response.StatusCode
+		l.Story.Status, l.Story.Region = response.StatusCode, response.Header.Get("X-Proxima-Region")
 		l.Story.read(response.Body, l.note)
 	}()
 	return l
