@@ -105,15 +105,6 @@ func (f *Failover) another(a *attempt) *place {
 	return p
 }
 
-// endDoubts tells of a failure that no other endpoint was asked about. When others
-// failed too, the request is to blame, and when the budget forbade to ask, nobody knows.
-func (x *exchange) endDoubts() {
-	if len(x.record.Attempts) == 1 && !x.frugal {
-		x.tellDoubts()
-	}
-	x.doubts = nil
-}
-
 // allows draws on the retry budget for an attempt that may have cost an endpoint
 // work. A connection that was refused cost nothing, and a request is abandoned
 // once for each outage, not again and again.
