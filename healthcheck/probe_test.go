@@ -14,12 +14,15 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"proxima/dial"
 )
 
 // patient gives real sockets all the time they want: no test waits for it.
@@ -296,6 +299,29 @@ func TestASilentEndpointTimesOutWithTheStageItReached(t *testing.T) {
 				}
 				time.Sleep(time.Second) // until the endpoint has noticed
 			})
+		})
+	}
+}
+
+func TestAProbeSaysThatItWasTheResolver(t *testing.T) {
+	for says, lookup := range map[string]func(context.Context, string, string) ([]netip.Addr, error){
+		"no such host": func(_ context.Context, _, host string) ([]netip.Addr, error) {
+			return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+		},
+		"the resolver does not answer": func(ctx context.Context, _, _ string) ([]netip.Addr, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			names := dial.Names{Lookup: lookup}
+			probe, release := NewProber(names.DialContext(&net.Dialer{}), nil)
+			defer release()
+			got := probe(t.Context(), at(t, "http://endpoint.test"), DefaultPolicy())
+			if want := "name does not resolve: endpoint.test: " + says; got.Kind != KindDNS || got.Cause != want {
+				t.Errorf("got %q %q, want %q", got.Kind, got.Cause, want)
+			}
+			time.Sleep(10 * time.Second) // until the lookup has ended
 		})
 	}
 }

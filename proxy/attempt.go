@@ -37,10 +37,11 @@ type attempt struct {
 	last     bool    // no more may be made for this request
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
-	waits    bool        // for its first byte, in the waiting room
-	late     *timeout    // ends the wait; nil: no limit
-	tries    int         // how often net/http found a connection for it
-	sent     atomic.Bool // the endpoint may have seen the request
+	waits    bool         // for its first byte, in the waiting room
+	late     *timeout     // ends the wait; nil: no limit
+	tries    int          // how often net/http found a connection for it
+	dials    atomic.Int32 // connections that net/http began for it
+	sent     atomic.Bool  // the endpoint may have seen the request
 	dialect  stream.Dialect
 	informed bool      // no interim answer is passed on any more
 	seen     time.Time // when it last proved that it lives
@@ -185,8 +186,7 @@ func (a *attempt) trace() *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{
 		GotConn: func(info httptrace.GotConnInfo) {
 			if a.tries++; a.tries > http2Tries && isHTTP2(info.Conn) {
-				a.sent.Store(false)
-				a.cancel(errNotTaken)
+				a.turnedAway()
 			}
 			if !info.Reused {
 				a.Connected = time.Since(a.Started)
@@ -197,10 +197,19 @@ func (a *attempt) trace() *httptrace.ClientTrace {
 	}
 }
 
-// http2Tries is how often an attempt may be sent over HTTP/2. What an endpoint turns
-// away by GOAWAY or REFUSED_STREAM it has not carried out, and net/http sends it again:
-// after GOAWAY without a pause and for ever.
-const http2Tries = 2
+// What an endpoint turns away over HTTP/2, by GOAWAY or REFUSED_STREAM, it has not
+// carried out, and net/http sends it again: for a minute, or on new connections without
+// a pause and for ever. These bound how often, and on how many.
+const (
+	http2Tries = 2
+	dialsMost  = 2
+)
+
+// turnedAway ends an attempt that the endpoint does not take.
+func (a *attempt) turnedAway() {
+	a.sent.Store(false)
+	a.cancel(errNotTaken)
+}
 
 func isHTTP2(conn net.Conn) bool {
 	secure, is := conn.(*tls.Conn)

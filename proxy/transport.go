@@ -93,10 +93,15 @@ func NewTransport(dial dialFunc, roots *x509.CertPool) *http.Transport {
 	}
 	return &http.Transport{
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			if a, given := ctx.Value(dialKey{}).(*attempt); given {
-				return within(ctx, a.dialWait(), dial, network, address)
+			a, given := ctx.Value(dialKey{}).(*attempt)
+			if !given {
+				return dial(ctx, network, address)
 			}
-			return dial(ctx, network, address)
+			if a.dials.Add(1) > dialsMost {
+				a.turnedAway()
+				return nil, errNotTaken
+			}
+			return within(ctx, a.dialWait(), dial, network, address)
 		},
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
 		TLSHandshakeTimeout:    5 * time.Second,
