@@ -27,13 +27,14 @@ func (b *Belief) Evidence(r Result) Evidence {
 
 // AttemptEvidence is what an attempt says of the way to its endpoint. It takes a
 // failure that brought no answer by Attempt.Err; without one it says nothing.
-// Silence on a connection that was there, before or within an answer, says nothing
-// either: it may be the model's, and probes will tell.
+// What happens once an answer has begun says nothing either, silence or a cut: it may
+// be the model's, one text can bring it about at one endpoint after the other, and
+// probes will tell. So does silence on a connection before it.
 func AttemptEvidence(a router.Attempt) Evidence {
 	switch a.Outcome {
 	case router.Served, router.Busy, router.Failed:
 		return Reached
-	case router.Refused, router.Broken, router.Cut:
+	case router.Refused, router.Broken:
 		if a.Err != nil {
 			kind, _ := describe(a.Err)
 			return kind.evidence()

@@ -219,7 +219,7 @@ func TestOnlySilenceIsEvidenceAgainstTheRoutersNetwork(t *testing.T) {
 		{router.Attempt{Outcome: router.Refused, Err: &deniedAddressError{}}, NoEvidence},
 		{router.Attempt{Outcome: router.Refused}, NoEvidence},
 		{router.Attempt{Outcome: router.Broken, Err: syscall.ECONNRESET}, Unreached},
-		{router.Attempt{Outcome: router.Cut, Status: 200, Err: syscall.ECONNRESET}, Unreached},
+		{router.Attempt{Outcome: router.Cut, Status: 200, Err: syscall.ECONNRESET}, NoEvidence},
 		{router.Attempt{Outcome: router.Late, Err: context.Canceled}, NoEvidence},
 		{router.Attempt{Outcome: router.Stalled, Status: 200, Err: context.Canceled}, NoEvidence},
 		{router.Attempt{Outcome: router.Cancelled, Err: context.Canceled}, NoEvidence},

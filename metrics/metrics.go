@@ -196,7 +196,12 @@ func (m *Metrics) Connections(more int) { m.connectionsOpen.Add(float64(more)) }
 // has few words for why.
 func (m *Metrics) TurnedAway(why string) { m.turnedAway.WithLabelValues(why).Inc() }
 
-// CertificatesLoaded says when the first of the certificates in use ends.
+// TurnedAwayFor says that connections may be turned away for a reason, so that it is
+// counted from 0 on.
+func (m *Metrics) TurnedAwayFor(why string) { m.turnedAway.WithLabelValues(why) }
+
+// CertificatesLoaded says when the first of the certificates in use ends; the zero time
+// when there is none.
 func (m *Metrics) CertificatesLoaded(notAfter time.Time) {
 	m.certificateEnds.Set(seconds(notAfter))
 	m.certificateFresh.Set(1)

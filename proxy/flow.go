@@ -38,7 +38,7 @@ func (x *exchange) newFlow(response *http.Response) *flow {
 		exchange: x, from: from,
 		dialect: from.dialect, events: from.events,
 		watch: stream.NewWatch(from.dialect, stream.Choices(from.dialect, x.body.kept)),
-		to:    &outlet{control: http.NewResponseController(x.w), to: x.w, limit: 2 * x.rules.StallTimeout},
+		to:    &outlet{control: http.NewResponseController(x.w), to: x.w, limit: 2 * x.rules.StallTimeout, began: time.Now()},
 	}
 	if x.rules.Resume && x.body.whole() {
 		f.tale, _ = stream.NewTale(f.dialect, x.body.kept) // an answer that cannot go on elsewhere has none
@@ -247,11 +247,12 @@ type outlet struct {
 	control *http.ResponseController
 	to      io.Writer
 	limit   time.Duration // 0: none
+	began   time.Time     // before the first write
 
 	mu       sync.Mutex // one writes at a time
 	deadline time.Time
 	closed   bool         // the handler has left
-	sent     atomic.Int64 // when the client last got something, in Unix ns
+	sent     atomic.Int64 // when the client last got something: ns since began
 }
 
 // deadlineStep is how exactly the limit is kept.
@@ -280,7 +281,7 @@ func (o *outlet) write(piece []byte, now time.Time) error {
 	if o.closed || len(piece) == 0 {
 		return nil
 	}
-	o.sent.Store(now.UnixNano())
+	o.sent.Store(int64(now.Sub(o.began)))
 	if due := now.Add(o.limit); o.limit > 0 && due.Sub(o.deadline) >= deadlineStep {
 		o.deadline = due
 		_ = o.control.SetWriteDeadline(due)
@@ -293,7 +294,7 @@ func (o *outlet) write(piece []byte, now time.Time) error {
 
 // quiet is how long the client has got nothing.
 func (o *outlet) quiet(now time.Time) time.Duration {
-	return time.Duration(now.UnixNano() - o.sent.Load())
+	return now.Sub(o.began) - time.Duration(o.sent.Load())
 }
 
 // close waits for a write that is under way. None follows.

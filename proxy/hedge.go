@@ -72,7 +72,7 @@ func (f *Failover) hedge(first *attempt) *attempt {
 	before := x.query.Tried
 	defer func() { x.query.Tried = before }() // the first one may still go on with the answer
 	x.query.Tried = append(slices.Clip(before), first.Endpoint)
-	p, _ := f.look(x, false) // those who wait for a place come first
+	p, _ := f.look(x, f.queue.len() == 0) // those who wait for a place come first
 	switch {
 	case !p.found():
 		return nil

@@ -195,7 +195,7 @@ func TestAClientThatTakesNoCommentIsGoneAfterAWhile(t *testing.T) {
 func TestACommentNeverFollowsWhatWasJustSaid(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		got := httptest.NewRecorder()
-		o := &outlet{control: http.NewResponseController(got), to: got}
+		o := &outlet{control: http.NewResponseController(got), to: got, began: time.Now().Add(-time.Second)}
 		o.remark([]byte("1"), time.Second, time.Now())
 		if err := o.send([]byte("2"), time.Now()); err != nil {
 			t.Fatal(err)

@@ -41,7 +41,11 @@ func (s *service) joinClients(c *configs.Config) error {
 		},
 		Opened: s.metrics.Connections,
 	}
+	for _, why := range edge.Reasons() {
+		s.metrics.TurnedAwayFor(string(why))
+	}
 	if len(c.TLS.Certificates) == 0 {
+		s.metrics.CertificatesLoaded(time.Time{})
 		return nil
 	}
 	return s.joinCertificates(c)
@@ -64,7 +68,7 @@ func (s *service) joinCertificates(c *configs.Config) error {
 	}
 	certificates.Changed = func(notAfter time.Time) {
 		s.metrics.CertificatesLoaded(notAfter)
-		s.log.Info("certificates in use", zap.Time("until", notAfter))
+		s.log.Info("certificates in use", zap.String("until", notAfter.UTC().Format(time.DateTime)))
 		s.warnOfCertificates(certificates)
 	}
 	certificates.Refused = func(err error) {

@@ -62,6 +62,9 @@ func (a *app) serve(ctx context.Context, file, state string, notice time.Duratio
 	}
 	log, level := newLog(a.stderr, start.config.Log)
 	defer log.Sync() //nolint:errcheck // a terminal cannot be synced
+	if undo, err := zap.RedirectStdLogAt(log, zap.DebugLevel); err == nil {
+		defer undo() // net/http's transport has no log of its own
+	}
 	s, err := newService(start, a.env, log, level)
 	if err != nil {
 		return &exit{exitConfig, err}
