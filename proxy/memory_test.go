@@ -177,3 +177,21 @@ func TestMemoryIsHeldUntilTheStreamHasEnded(t *testing.T) {
 		c.waits()
 	})
 }
+
+func TestNoMoreRequestsAreUnderWayThanMayBe(t *testing.T) {
+	story(t, func(w *world) {
+		w.settings.Requests = 2
+		us := w.endpoint("us-1", freezes)
+		first, second := w.begin(asked), w.begin(asked)
+		w.want("at us", w.inFlightAfter(us), 2)
+		got := w.chat()
+		w.want("status", got.status, 503)
+		w.want("problem", got.problem(), "overloaded")
+		w.want("Retry-After", got.header.Get("Retry-After"), "1")
+		w.want("at us", w.inFlightAfter(us), 2)
+		first.leave()
+		us.act = says("hello")
+		w.want("when one has left", w.chat().body, "hello")
+		second.leave()
+	})
+}

@@ -22,12 +22,14 @@ import (
 // at 100 requests a second that is 0.2 × 1000 + 3 = 203 by default, and enough for 50
 // streams. Where answers are long, streams are many and requests few; then the floor
 // has to be what one region may have under way. Here the 200 requests before the fault
-// make 43, so it is that.
+// make 43, so it is that. A region that falls silent is found by the first byte that
+// does not come, before its probes have failed.
 const crowded = `
 client: {trusted_proxies: [127.0.0.0/8]}
-health: {interval: 500ms}
+health: {interval: 500ms, timeout: 300ms}
 geo: {overrides: [{cidr: 198.51.100.0/24, lat: 52.5, lon: 13.4, country: DE}]}
 failover:
+  first_byte_timeout: 800ms
   stall_timeout: 2s
   retry_budget: {floor: 100}
   models: {llama-3-8b: {resume: true}}
