@@ -190,6 +190,7 @@ func TestNoMoreRequestsAreUnderWayThanMayBe(t *testing.T) {
 		w.want("Retry-After", got.header.Get("Retry-After"), "1")
 		w.want("at us", w.inFlightAfter(us), 2)
 		first.leave()
+		w.want("at us when one has left", w.inFlightAfter(us), 1)
 		us.act = says("hello")
 		w.want("when one has left", w.chat().body, "hello")
 		second.leave()
