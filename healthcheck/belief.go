@@ -57,6 +57,7 @@ type memory struct {
 	good   int // answers in a row, of probes and requests
 	bad    int // failed probes in a row
 	blames int // failed requests in a row
+	cuts   int // answers in a row that broke off or fell silent midway
 
 	doubt      string        // what the last failed probe said
 	departures int           // how often it left Up without a minute of peace between
@@ -122,10 +123,25 @@ func (b *Belief) Attempted(a router.Attempt, now time.Time, r float64) {
 	if a.Outcome.Blames() && b.blamable(a) {
 		b.remember()
 		b.blames++
-		if b.blames >= b.tripAfter(now) {
+		if midway(a) {
+			b.cuts++
+		}
+		if max(b.blames, b.cuts) >= b.tripAfter(now) {
 			b.eject(now, r, attemptCause(a))
 		}
 	}
+}
+
+// midway reports whether an attempt broke an answer off of which some had come.
+func midway(a router.Attempt) bool {
+	return a.Outcome == router.Cut || a.Outcome == router.Stalled && a.FirstByte > 0
+}
+
+// Completed tells that an answer came to its end. Content alone does not end a row of
+// answers that broke off midway: each of them had some.
+func (b *Belief) Completed(now time.Time) {
+	b.Tick(now)
+	b.cuts = 0
 }
 
 // tries reports whether an attempt decides the trial that runs: it was sent in it.
@@ -183,9 +199,10 @@ func (b *Belief) Tick(now time.Time) {
 	}
 }
 
-// Calm reports that another success would change nothing until the next probe.
+// Calm reports that another success, or good end of an answer, would change nothing
+// until the next probe.
 func (b *Belief) Calm() bool {
-	return b.status.Health == router.Up && b.heard && b.blames == 0
+	return b.status.Health == router.Up && b.heard && b.blames == 0 && b.cuts == 0
 }
 
 // Ends returns when the ejection that runs at now is over; ok is false when none
@@ -350,12 +367,15 @@ func (b *Belief) eject(now time.Time, r float64, cause string) {
 	b.ejections++
 	b.trips++
 	failed := fmt.Sprintf("%d requests in a row failed", b.blames)
-	if b.blames == 1 {
+	switch {
+	case b.cuts > b.blames:
+		failed = fmt.Sprintf("%d answers in a row broke off", b.cuts)
+	case b.blames == 1:
 		failed = "a request failed"
 	}
 	until := now.Add(b.ejection).UTC().Format("15:04:05 UTC")
 	b.become(router.Ejected, now, fmt.Sprintf("%s: %s; left alone until %s", failed, cause, until))
-	b.blames = 0
+	b.blames, b.cuts = 0, 0
 }
 
 // release puts an endpoint whose ejection is over on trial, unless it owes
@@ -399,7 +419,7 @@ func (b *Belief) become(health router.Health, now time.Time, cause string) {
 		b.departures++
 		b.left = now
 	case health == router.Up, health == router.Down:
-		b.blames = 0
+		b.blames, b.cuts = 0, 0
 	}
 }
 
@@ -420,7 +440,7 @@ func (b *Belief) Freeze(since time.Time) {
 	if !b.left.IsZero() && !b.left.Before(since) {
 		b.restore()
 	}
-	b.blames = 0
+	b.blames, b.cuts = 0, 0
 }
 
 // restore goes back to what was believed before the endpoint left. What was

@@ -579,3 +579,32 @@ func TestAnEndpointThatFailsItsTrialsIsTriedEverMoreRarely(t *testing.T) {
 		t.Errorf("%d requests in an hour", trials)
 	}
 }
+
+func TestAnswersThatBreakOffMidwayEjectHoweverManyOfThemBegan(t *testing.T) {
+	for name, c := range map[string]struct {
+		outcome   router.Outcome
+		completed bool // an answer comes to its end in between
+		want      router.Health
+	}{
+		"cut":                          {router.Cut, false, router.Ejected},
+		"fell silent":                  {router.Stalled, false, router.Ejected},
+		"cut, but others are complete": {router.Cut, true, router.Up},
+	} {
+		now := time.Unix(1_000_000, 0)
+		b := NewBelief(DefaultPolicy())
+		for range 2 {
+			b.Probed(Result{At: now})
+		}
+		for range 3 {
+			now = now.Add(time.Second)
+			b.Attempted(router.Attempt{Outcome: router.Served, Status: 200, Started: now}, now, 0)
+			b.Attempted(router.Attempt{Outcome: c.outcome, Status: 200, Started: now, FirstByte: time.Millisecond}, now, 0)
+			if c.completed {
+				b.Completed(now)
+			}
+		}
+		if got := b.Status().Health; got != c.want {
+			t.Errorf("%s: %s, want %s", name, got, c.want)
+		}
+	}
+}

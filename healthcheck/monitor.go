@@ -22,7 +22,7 @@ import (
 //	a keeper's          its endpoint's schedule, and every call of the other functions
 //	a probe's           one Probe at a time for its keeper, nothing else
 //	the pulse's         notices when this process stood still
-//	anybody's           Watch, Observe, Alive, Kick, Settled, Suspects: they change a
+//	anybody's           Watch, Observe, Completed, Alive, Kick, Settled, Suspects: they change a
 //	                    belief under its lock and wake the keeper; they call only Rand
 //
 // So the statuses of one endpoint are published one after the other, the newest
@@ -171,6 +171,15 @@ func (m *Monitor) Observe(a router.Attempt, now time.Time) {
 	if evidence == Unreached {
 		w.calm.Store(false) // the next success is evidence again
 	}
+}
+
+// Completed tells that an answer of an endpoint went out to its end, as cheaply.
+func (m *Monitor) Completed(id router.EndpointID, now time.Time) {
+	w := m.watching()[id]
+	if w == nil || w.calm.Load() {
+		return
+	}
+	w.hear(func(b *Belief) { b.Completed(now) })
 }
 
 // Alive tells that content arrived from an endpoint, as cheaply as Observe does.

@@ -43,6 +43,7 @@ type attempt struct {
 	dials    atomic.Int32 // connections that net/http began for it
 	sent     atomic.Bool  // the endpoint may have seen the request
 	dialect  stream.Dialect
+	events   bool      // its answer comes in events
 	informed bool      // no interim answer is passed on any more
 	seen     time.Time // when it last proved that it lives
 	ended    bool      // its slot was given back
@@ -258,7 +259,8 @@ func (a *attempt) awaitContent(response *http.Response) error {
 		return fmt.Errorf("it answered with status %03d", code)
 	default:
 		a.dialect = a.dialectOf(response)
-		content := &content{rest: response.Body, attempt: a, events: isEvents(response), dialect: a.dialect}
+		a.events = a.isEvents(response)
+		content := &content{rest: response.Body, attempt: a, events: a.events, dialect: a.dialect}
 		response.Body = content
 		if err := content.peek(); err != nil {
 			return err
@@ -278,8 +280,8 @@ func (a *attempt) dialectOf(response *http.Response) stream.Dialect {
 }
 
 // isEvents reports whether an answer comes in events whose borders can be seen.
-func isEvents(response *http.Response) bool {
-	return isPlain(response.Header) && isStream(response.Header)
+func (a *attempt) isEvents(response *http.Response) bool {
+	return a.dialect == stream.Lines || mediaType(response.Header) == events && isPlain(response.Header)
 }
 
 // What of an answer that another attempt replaces is still read, so that its

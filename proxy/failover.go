@@ -21,6 +21,9 @@ type Failover struct {
 	// only.
 	Attempted func(*router.Attempt)
 
+	// Completed is told of each answer that went out to its end. nil: nobody asks.
+	Completed func(router.EndpointID)
+
 	budget  router.Budget
 	waiting waiting
 	queue   queue
@@ -95,12 +98,15 @@ func (f *Failover) another(a *attempt) *place {
 	}
 	x.query.Tried = append(x.query.Tried, a.Endpoint)
 	p := f.claim(x)
+	waits := p.decision.Reason == router.Full && a.ended // with no answer in hand a place is worth a wait
 	switch {
-	case !p.found():
+	case !p.found() && !waits:
 		return nil
 	case p.chosen().Tier == router.TierDown && a.Status != 0, !f.allows(a), !x.body.recall():
 		f.giveBack(p)
 		return nil
+	case waits:
+		p, _ = f.findPlace(x) // nil: it was in vain
 	}
 	return p
 }

@@ -252,6 +252,7 @@ type outlet struct {
 	mu       sync.Mutex // one writes at a time
 	deadline time.Time
 	closed   bool         // the handler has left
+	resting  bool         // nothing is due to come
 	sent     atomic.Int64 // when the client last got something: ns since began
 }
 
@@ -289,7 +290,34 @@ func (o *outlet) write(piece []byte, now time.Time) error {
 	if _, err := o.to.Write(piece); err != nil {
 		return err
 	}
-	return o.control.Flush()
+	err := o.control.Flush()
+	if o.resting {
+		o.lift()
+	}
+	return err
+}
+
+// rest lifts the limit until the next piece: over HTTP/2 it would end the stream also
+// while there is nothing to write.
+func (o *outlet) rest() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.resting = true
+	o.lift()
+}
+
+// resume ends the rest.
+func (o *outlet) resume() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.resting = false
+}
+
+func (o *outlet) lift() {
+	if o.limit > 0 {
+		o.deadline = time.Time{}
+		_ = o.control.SetWriteDeadline(time.Time{})
+	}
 }
 
 // quiet is how long the client has got nothing.

@@ -107,6 +107,7 @@ func (r *result) lose(to *result) {
 		panic(r.bug)
 	}
 	x := r.exchange
+	to.last = len(x.record.Attempts) == x.attempts
 	if last := x.record.Last(); to.Attempt != last {
 		*to.Attempt, *last = *last, *to.Attempt
 		to.Attempt, r.Attempt = last, to.Attempt

@@ -20,8 +20,11 @@ func (p *place) found() bool { return p.meter != nil }
 
 func (p *place) chosen() *router.Candidate { return &p.decision.Chosen }
 
-// giveBack ends a place that is not used.
+// giveBack ends a place that is not used, if there is one.
 func (f *Failover) giveBack(p *place) {
+	if !p.found() {
+		return
+	}
 	p.meter.Answered(p.kb)
 	p.meter.End()
 	f.queue.freed()
@@ -59,8 +62,8 @@ func (f *Failover) look(x *exchange, turn bool) (*place, bool) {
 	return p, true
 }
 
-// findPlace finds a request its first place. While every endpoint that may serve it
-// is full, it waits in the queue for one.
+// findPlace finds a request a place. While every endpoint that may serve it is full,
+// it waits in the queue for one.
 func (f *Failover) findPlace(x *exchange) (*place, error) {
 	var p *place
 	find := func(turn bool) (settled bool, waitsFor uint64) {
@@ -72,7 +75,7 @@ func (f *Failover) findPlace(x *exchange) (*place, error) {
 		}
 	}
 	waited, err := f.queue.enter(x.ctx, x.query.Priority, x.settings.QueueLength, x.settings.QueueWait, find)
-	x.record.Queued = waited
+	x.record.Queued += waited
 	switch {
 	case err != nil && x.ctx.Err() != nil:
 		return nil, x.cancelled()

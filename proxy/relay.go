@@ -29,6 +29,9 @@ func (x *exchange) relay(response *http.Response) {
 	}
 	x.sendTrailer(response)
 	x.record.Complete = true
+	if completed := x.handler.Failover.Completed; completed != nil {
+		completed(x.attempt.Endpoint)
+	}
 }
 
 // commit sends the answer's header. The first content byte follows at once: from
@@ -37,6 +40,9 @@ func (x *exchange) commit(response *http.Response) {
 	h := x.w.Header()
 	x.passOn(response, h)
 	x.closeUnread(h)
+	if x.attempt.events && x.in.Method != http.MethodHead {
+		h.Del("Content-Length") // a comment, or the rest from elsewhere, may come in between
+	}
 	x.record.Status = response.StatusCode
 	x.committed = true
 	x.w.WriteHeader(response.StatusCode)

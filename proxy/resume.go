@@ -26,7 +26,9 @@ func (f *flow) mend(err error) error {
 		f.note()
 		return f.send(f.tale.End())
 	}
+	f.to.rest()
 	response := f.handler.Failover.resume(f.exchange, request)
+	f.to.resume()
 	if response == nil {
 		return err
 	}
@@ -50,8 +52,8 @@ func (f *Failover) resume(x *exchange, request []byte) *http.Response {
 	dialect := x.attempt.dialect
 	for len(x.record.Attempts) < x.attempts {
 		x.query.Tried = append(x.query.Tried, x.attempt.Endpoint)
-		p := f.claim(x)
-		if !p.found() {
+		p, err := f.findPlace(x)
+		if err != nil {
 			return nil
 		}
 		if !f.budget.Draw(time.Now()) {
@@ -95,7 +97,9 @@ func (f *flow) blame(err error) router.Outcome {
 	case errors.Is(context.Cause(a.ctx), errStalled):
 		a.Outcome = router.Stalled
 	}
-	f.handler.Failover.Attempted(a.Attempt)
+	if f.record.Resumed == 0 { // the second endpoint that breaks one stream may not be the reason
+		f.handler.Failover.Attempted(a.Attempt)
+	}
 	return a.Outcome
 }
 

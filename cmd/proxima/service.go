@@ -226,6 +226,7 @@ func (s *service) joinProxy(connect healthcheck.Dial, roots *x509.CertPool) {
 	failover := &proxy.Failover{
 		Next:      proxy.NewTransport(connect, roots),
 		Attempted: func(a *router.Attempt) { s.monitor.Observe(*a, time.Now()) },
+		Completed: func(id router.EndpointID) { s.monitor.Completed(id, time.Now()) },
 	}
 	s.proxy = &proxy.Handler{
 		Live:     s.live,

@@ -357,6 +357,7 @@ func (r *run) finish(a *attempt) {
 	if !a.began { // its first byte vanished, and comes again with the last
 		r.firstByte(a)
 	}
+	r.routers[a.router].completed(r, int(a.host))
 	r.release(a)
 	r.open--
 }

@@ -154,6 +154,11 @@ func (m *mind) attempted(r *run, a *attempt, outcome router.Outcome) {
 	m.hear(r, int(a.host), func(b *healthcheck.Belief) { b.Attempted(ended, r.time(), r.rng.Float64()) })
 }
 
+// completed takes in that an answer came to its end.
+func (m *mind) completed(r *run, n int) {
+	m.hear(r, n, func(b *healthcheck.Belief) { b.Completed(r.time()) })
+}
+
 // witness lets the router judge its own network.
 func (m *mind) witness(r *run, n int, e healthcheck.Evidence) {
 	switch verdict := m.suspicion.Hear(r.id(n), e, r.time()); verdict {

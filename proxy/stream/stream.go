@@ -34,14 +34,13 @@ const (
 // DialectOf tells the dialect by the end of the request's path and by the answer's
 // media type, lower case and without parameters as mime.ParseMediaType gives it.
 func DialectOf(path, mediaType string) Dialect {
-	if mediaType == jsonLines {
-		return Lines
-	}
-	if mediaType != eventStream {
-		return Opaque
-	}
 	path = strings.TrimSuffix(path, "/")
+	ollama := strings.HasSuffix(path, "/api/chat") || strings.HasSuffix(path, "/api/generate")
 	switch {
+	case mediaType == jsonLines && ollama:
+		return Lines
+	case mediaType != eventStream:
+		return Opaque
 	case strings.HasSuffix(path, "/chat/completions"):
 		return Chat
 	case strings.HasSuffix(path, "/completions"):
