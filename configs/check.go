@@ -29,6 +29,7 @@ func (c *checker) check() {
 	c.checkListeners()
 	c.checkTLS()
 	c.checkLimits()
+	c.checkMemory()
 	c.checkDatabase()
 	c.checkPlaces()
 	for i := range c.Regions {
@@ -72,6 +73,15 @@ func (c *checker) checkLimits() {
 	l, s := c.Limits, c.root.in("limits")
 	if l.ConnectionsPerAddress > l.Connections && l.Connections > 0 && c.clean(s, "connections", "connections_per_address") {
 		c.add(s.in("connections_per_address"), "must not be more than connections", "0 is a quarter of them")
+	}
+}
+
+// checkMemory wants room for one body that is kept, at least.
+func (c *checker) checkMemory() {
+	limits, failover := c.root.in("limits"), c.root.in("failover")
+	if c.Limits.BodyMemory < c.Failover.ReplayLimit && c.clean(limits, "body_memory") && c.clean(failover, "replay_limit") {
+		c.add(limits.in("body_memory"), "must not be less than failover.replay_limit, the size of one body that is kept",
+			"write "+c.Failover.ReplayLimit.String()+" or more")
 	}
 }
 

@@ -30,7 +30,7 @@ type attempt struct {
 	exchange *exchange
 	query    router.Query // what was decided, and without whom
 	meter    *router.Meter
-	endpoint router.Endpoint
+	endpoint router.Endpoint // never changes, so that a connection which still comes may look at it
 	decision router.Decision
 	kb       float64 // of prompt that it has to compute; 0: unknown
 	answered bool    // it does not wait for its first token any more

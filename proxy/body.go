@@ -199,30 +199,44 @@ func (s *streamed) Read(p []byte) (int, error) {
 // Close leaves the rest unread, for another attempt or for the server to drain.
 func (s *streamed) Close() error { return nil }
 
+// leastRate is how many bytes a second a client must send of its body in the long run.
+const leastRate = 4 << 10
+
 // source reads what a client sends. One that sends nothing for the limit is too
-// slow, and its connection is not held for it.
+// slow, and so is one that sends less than leastRate for longer: neither its connection
+// nor its part of the memory is held for it.
 type source struct {
 	from    io.Reader
 	control *http.ResponseController
 	limit   time.Duration // 0: none
+	read    int64         // bytes that have come
+	spent   time.Duration // on waiting for them
 
 	mu      sync.Mutex // guards stopped, and with it the deadline
 	stopped bool
 }
 
 func (s *source) Read(p []byte) (int, error) {
-	var deadline time.Time
-	if s.limit > 0 {
-		deadline = time.Now().Add(s.limit)
-	}
-	if !s.until(deadline) {
+	began := time.Now()
+	if !s.until(s.deadline(began)) {
 		return 0, errRecalled
 	}
 	n, err := s.from.Read(p)
+	s.read += int64(n)
+	s.spent += time.Since(began)
 	if !s.until(time.Time{}) && err != io.EOF {
 		return n, errRecalled
 	}
 	return n, err
+}
+
+// deadline is until when the next bytes must have come; the zero time: whenever.
+func (s *source) deadline(now time.Time) time.Time {
+	if s.limit <= 0 {
+		return time.Time{}
+	}
+	slow := s.limit + time.Duration(s.read)*time.Second/leastRate - s.spent
+	return now.Add(min(s.limit, slow))
 }
 
 // until sets the deadline for reads. It reports false, and sets none, when reading

@@ -127,7 +127,8 @@ func (f *Failover) allows(a *attempt) bool {
 // nothing, the fault is the endpoint's, asking twice does no harm, and the body
 // can be sent again.
 func (a *attempt) mayMove() bool {
-	if a.Outcome == router.Served || a.Outcome == router.Cancelled || a.last {
+	spent := len(a.exchange.record.Attempts) == a.exchange.attempts // by another one beside it, perhaps
+	if a.Outcome == router.Served || a.Outcome == router.Cancelled || spent {
 		return false
 	}
 	return a.harmless() && a.exchange.body.replayable()

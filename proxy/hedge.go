@@ -17,7 +17,10 @@ func (f *Failover) hedgeAfter(a *attempt) time.Duration {
 	if !x.rules.Hedge || a.last || x.protocol != "" || !x.repeatable() || !x.body.whole() {
 		return 0
 	}
-	return f.paces.of(x).slow()
+	if known := f.paces.of(x); known != nil {
+		return known.slow()
+	}
+	return 0
 }
 
 // result is what an attempt that may run beside another came to.
@@ -107,7 +110,6 @@ func (r *result) lose(to *result) {
 		panic(r.bug)
 	}
 	x := r.exchange
-	to.last = len(x.record.Attempts) == x.attempts
 	if last := x.record.Last(); to.Attempt != last {
 		*to.Attempt, *last = *last, *to.Attempt
 		to.Attempt, r.Attempt = last, to.Attempt
@@ -120,7 +122,7 @@ func (r *result) lose(to *result) {
 		r.response.Body.Close()
 	}
 	if r.Outcome == router.Lost {
-		x.handler.Failover.paces.of(x).took(time.Since(r.Started))
+		x.handler.Failover.paces.took(x, time.Since(r.Started))
 		return
 	}
 	x.query.Tried = append(x.query.Tried, r.Endpoint)
@@ -134,7 +136,7 @@ func (r *result) settled() (*attempt, *http.Response, error) {
 	}
 	r.settle()
 	if r.good() && r.exchange.rules.Hedge {
-		r.failover.paces.of(r.exchange).took(r.FirstByte)
+		r.failover.paces.took(r.exchange, r.FirstByte)
 	}
 	return r.attempt, r.response, r.err
 }
@@ -154,24 +156,37 @@ type paceKey struct {
 // maxPaces bounds what clients can add by inventing models.
 const maxPaces = 4096
 
-// of is the pace of what a request asks for.
+// of is the pace of what a request asks for; nil: nothing is known of it.
 func (p *paces) of(x *exchange) *pace {
-	key := paceKey{x.query.Model, x.streams}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	found, there := p.known[key]
-	if there {
-		return found
+	return p.known[paceKey{x.query.Model, x.streams}]
+}
+
+// took takes in how long the first byte of an answer took. When too many paces are
+// known, another one is forgotten.
+func (p *paces) took(x *exchange, d time.Duration) {
+	found := p.of(x)
+	if found == nil {
+		found = p.add(paceKey{x.query.Model, x.streams})
 	}
+	found.took(d)
+}
+
+func (p *paces) add(key paceKey) *pace {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.known == nil {
 		p.known = map[paceKey]*pace{}
 	}
-	if len(p.known) >= maxPaces {
-		return &pace{} // known to nobody: it never hedges
+	for other := range p.known {
+		if len(p.known) < maxPaces {
+			break
+		}
+		delete(p.known, other)
 	}
-	found = &pace{}
-	p.known[key] = found
-	return found
+	p.known[key] = &pace{}
+	return p.known[key]
 }
 
 // paceSamples are the latest of which the slow ones are told; paceLeast are needed.

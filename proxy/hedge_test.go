@@ -258,9 +258,12 @@ func TestWhatIsUsualIsKnownOfTheLatest(t *testing.T) {
 func TestInventedModelsTakeNoMoreRoomThanThereIs(t *testing.T) {
 	var p paces
 	for i := range maxPaces + 10 {
-		p.of(&exchange{query: router.Query{Model: router.Model(fmt.Sprint(i))}}).took(1)
+		p.took(&exchange{query: router.Query{Model: router.Model(fmt.Sprint(i))}}, 1)
 	}
 	if len(p.known) != maxPaces {
 		t.Errorf("%d models are known", len(p.known))
+	}
+	if last := p.of(&exchange{query: router.Query{Model: router.Model(fmt.Sprint(maxPaces + 9))}}); last == nil {
+		t.Error("the latest model is not")
 	}
 }

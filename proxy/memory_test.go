@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"proxima/router"
 )
@@ -194,5 +195,25 @@ func TestNoMoreRequestsAreUnderWayThanMayBe(t *testing.T) {
 		us.act = says("hello")
 		w.want("when one has left", w.chat().body, "hello")
 		second.leave()
+	})
+}
+
+// TestABodyThatTricklesInIsNotWaitedForForEver is about a client that is never silent
+// for long, and would hold memory that others need.
+func TestABodyThatTricklesInIsNotWaitedForForEver(t *testing.T) {
+	story(t, func(w *world) {
+		us := w.endpoint("us-1", says("never asked"))
+		c := w.connect()
+		c.send("POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n")
+		began := time.Now()
+		for range 10 {
+			c.send(" ")
+			time.Sleep(w.settings.StallTimeout / 3)
+		}
+		got := c.waits()
+		w.want("status", got.status, 408)
+		w.want("problem", got.problem(), "request_timeout")
+		w.want("not much later than after the first silence", time.Since(began) < 5*w.settings.StallTimeout, true)
+		w.want("us saw", us.last(), "none")
 	})
 }

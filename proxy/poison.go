@@ -30,6 +30,7 @@ type poison struct {
 
 	mu       sync.Mutex
 	texts    map[uint64]*offence
+	swept    time.Time // when texts was last rid of what is long ago
 	breaking map[router.EndpointID]*breaking
 }
 
@@ -111,11 +112,13 @@ func (p *poison) note(x *exchange, now time.Time) {
 
 // forget drops what is long ago.
 func (p *poison) forget(now time.Time) {
+	p.swept = now
 	for text, o := range p.texts {
 		if now.Sub(o.last) > poisonMemory {
 			delete(p.texts, text)
 		}
 	}
+	p.known.Store(int64(len(p.texts)))
 }
 
 // is reports whether a request is one of those.
@@ -125,6 +128,9 @@ func (p *poison) is(x *exchange, now time.Time) bool {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if now.Sub(p.swept) > poisonMemory {
+		p.forget(now)
+	}
 	o := p.texts[maphash.Bytes(p.seed, x.body.kept)]
 	return o != nil && now.Sub(o.last) <= o.barred()
 }

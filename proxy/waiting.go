@@ -35,7 +35,7 @@ func (w *waiting) abandon(id router.EndpointID) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for a := range w.room {
-		if a.Endpoint == id {
+		if a.endpoint.ID == id {
 			a.moveOn()
 		}
 	}
@@ -47,7 +47,7 @@ func (a *attempt) foundDown() bool {
 		return false
 	}
 	now := a.exchange.handler.Live.Snapshot()
-	at, there := now.Table.Position(a.Endpoint)
+	at, there := now.Table.Position(a.endpoint.ID)
 	return there && now.Status[at].Health == router.Down
 }
 
@@ -62,7 +62,7 @@ func (a *attempt) moveOn() {
 // betterElsewhere reports whether an endpoint that is not down would take the request.
 func (a *attempt) betterElsewhere() bool {
 	q := a.query
-	q.Tried = append(q.Tried, a.Endpoint) // clipped: this attempt's own
+	q.Tried = append(q.Tried, a.endpoint.ID) // clipped: this attempt's own
 	buf := loads.Get().(*[]router.Load)
 	defer loads.Put(buf)
 	_, d := a.exchange.handler.decide(q, time.Now(), buf)
