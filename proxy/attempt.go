@@ -226,7 +226,7 @@ func (a *attempt) inform(code int, header textproto.MIMEHeader) error {
 	}
 	x.informing.Lock()
 	defer x.informing.Unlock()
-	if a.informed {
+	if a.informed || x.committed { // committed: this is the rest of a stream
 		return nil
 	}
 	h := x.w.Header()

@@ -199,7 +199,8 @@ func (s *streamed) Read(p []byte) (int, error) {
 // Close leaves the rest unread, for another attempt or for the server to drain.
 func (s *streamed) Close() error { return nil }
 
-// leastRate is how many bytes a second a client must send of its body in the long run.
+// leastRate is how many bytes a second a client must send in the long run of what is
+// kept of its body.
 const leastRate = 4 << 10
 
 // source reads what a client sends. One that sends nothing for the limit is too
@@ -209,6 +210,7 @@ type source struct {
 	from    io.Reader
 	control *http.ResponseController
 	limit   time.Duration // 0: none
+	kept    bool          // what comes from now on is not kept, and may be slow
 	read    int64         // bytes that have come
 	spent   time.Duration // on waiting for them
 
@@ -235,8 +237,11 @@ func (s *source) deadline(now time.Time) time.Time {
 	if s.limit <= 0 {
 		return time.Time{}
 	}
-	slow := s.limit + time.Duration(s.read)*time.Second/leastRate - s.spent
-	return now.Add(min(s.limit, slow))
+	wait := s.limit
+	if !s.kept {
+		wait = min(wait, s.limit+time.Duration(s.read)*time.Second/leastRate-s.spent)
+	}
+	return now.Add(wait)
 }
 
 // until sets the deadline for reads. It reports false, and sets none, when reading

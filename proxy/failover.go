@@ -62,6 +62,8 @@ func (f *Failover) RoundTrip(r *http.Request) (*http.Response, error) {
 		case next != nil:
 			a.discard(response, err)
 			p = next
+		case err != nil && x.ctx.Err() != nil: // while it waited for a place, perhaps
+			return nil, x.cancelled()
 		case err != nil:
 			x.endDoubts()
 			return nil, a.problem()

@@ -25,6 +25,7 @@ func (x *exchange) ask() error {
 	if !stay() {
 		from.linger()
 	}
+	from.kept = true
 	if err != nil {
 		return x.bodyProblem(err)
 	}

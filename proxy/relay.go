@@ -29,7 +29,7 @@ func (x *exchange) relay(response *http.Response) {
 	}
 	x.sendTrailer(response)
 	x.record.Complete = true
-	if completed := x.handler.Failover.Completed; completed != nil {
+	if completed := x.handler.Failover.Completed; completed != nil && response.StatusCode < http.StatusBadRequest {
 		completed(x.attempt.Endpoint)
 	}
 }
