@@ -220,13 +220,15 @@ type source struct {
 
 func (s *source) Read(p []byte) (int, error) {
 	began := time.Now()
-	if !s.until(s.deadline(began)) {
+	deadline := s.deadline(began)
+	if !s.until(deadline) {
 		return 0, errRecalled
 	}
 	n, err := s.from.Read(p)
 	s.read += int64(n)
 	s.spent += time.Since(began)
-	if !s.until(time.Time{}) && err != io.EOF {
+	late := !deadline.IsZero() && !time.Now().Before(deadline) // then net/http has given the client up, and so stopped this
+	if !s.until(time.Time{}) && err != io.EOF && !late {
 		return n, errRecalled
 	}
 	return n, err
