@@ -22,10 +22,13 @@ var mayImport = map[string][]string{
 	"geo/world/generate":    {"geo", "geo/mmdb", "geo/world"},
 	"router":                {"geo"},
 	"healthcheck":           {"router"},
-	"proxy":                 {"router", "geo", "proxy/stream"},
+	"proxy":                 {"router", "geo", "proxy/stream", "proxy/transport"},
 	"proxy/stream":          {},
-	"edge":                  {},
+	"proxy/transport":       {"http1"},
+	"edge":                  {"http1"},
 	"dial":                  {},
+	"poll":                  {},
+	"http1":                 {},
 	"configs":               {"router", "geo", "healthcheck"},
 	"metrics":               {"router", "geo"},
 	"admin":                 {"router", "geo", "configs"},
@@ -43,6 +46,7 @@ var mayImport = map[string][]string{
 
 // pure lists what the pure packages must not touch: the world, and time.
 var pure = map[string][]string{
+	"http1":        {"net", "log", "log/slog", "os", "context", "time", "sync", "math/rand", "math/rand/v2"},
 	"proxy/stream": {"net/http", "net", "log", "log/slog", "os", "context", "time", "sync", "math/rand", "math/rand/v2"},
 
 	"geo":    {"net/http", "net", "log", "log/slog", "os", "time", "math/rand", "math/rand/v2"},

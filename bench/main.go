@@ -63,7 +63,7 @@ func main() {
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer, watched bool) int {
 	if slices.ContainsFunc(args, asksForSuite) {
-		return compare(ctx, args, stdout, stderr, watched)
+		return compare(ctx, args, stdout, stderr)
 	}
 	plan, write, err := parse(args, stderr)
 	if err != nil {

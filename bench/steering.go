@@ -65,8 +65,8 @@ func steering(s settings) suite {
 			_, err := send(ctx, url, steeringWarmUp)
 			return err
 		},
-		measure: func(ctx context.Context, url string) ([]sample, error) {
-			report, err := send(ctx, url, s.duration)
+		measure: func(ctx context.Context, t trial) ([]sample, error) {
+			report, err := send(ctx, t.peer.URL, s.duration)
 			if err != nil {
 				return nil, err
 			}

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -10,31 +11,30 @@ import (
 	"net/netip"
 	"os"
 	"runtime/debug"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/pires/go-proxyproto"
 )
 
-// arrive is a connection's way from the socket to net/http. A bug in here costs
-// this connection, and no other.
+// arrive is a connection's way from the socket to who speaks its protocol.
 func (s *Server) arrive(c *client) {
-	defer func() {
-		if value := recover(); value != nil {
-			s.logf("panic while a client connected: %v\n%s", value, debug.Stack())
-			c.Close()
-			s.turned(Panic, fmt.Errorf("%s: panic: %v", c.Conn.RemoteAddr(), value))
-		}
-	}()
+	defer s.contain(c)
 	conn, why, err := s.meet(c)
 	if err != nil {
 		s.turnAway(c, why, err)
 		return
 	}
-	if !s.door.hand(conn) {
+	s.welcome(c, conn)
+}
+
+// contain keeps a bug on the way of one connection from costing any other. It is to be
+// deferred.
+func (s *Server) contain(c *client) {
+	if value := recover(); value != nil {
+		s.logf("panic while a client connected: %v\n%s", value, debug.Stack())
 		c.Close()
+		s.turned(Panic, fmt.Errorf("%s: panic: %v", c.Conn.RemoteAddr(), value))
 	}
 }
 
@@ -75,7 +75,7 @@ func (s *Server) identify(c *client) error {
 	if !s.ProxyProtocol || !s.trusts(c.address) {
 		return nil
 	}
-	reader := bufio.NewReaderSize(c.Conn, 256) // no header but one with long TLVs is longer
+	reader := bufio.NewReaderSize(c, 256) // no header but one with long TLVs is longer
 	if _, err := reader.Peek(1); err != nil {
 		return err
 	}
@@ -83,9 +83,8 @@ func (s *Server) identify(c *client) error {
 	if err != nil {
 		return fmt.Errorf("PROXY header: %w", err)
 	}
-	if reader.Buffered() > 0 {
-		c.rest = reader
-	}
+	came, _ := reader.Peek(reader.Buffered())
+	c.rest = bytes.Clone(came)
 	if from.IsValid() {
 		c.claimed = net.TCPAddrFromAddrPort(from)
 		c.address = from.Addr()
@@ -158,22 +157,32 @@ func addressOf(remote net.Addr) netip.Addr {
 	return tcp.AddrPort().Addr().Unmap().WithZone("")
 }
 
-// agree is the TLS handshake, if there is one, and gives the protocol that is
-// spoken afterwards to the right reader.
+// agree is the TLS handshake, if there is one.
 func (s *Server) agree(c *client) (net.Conn, error) {
 	if s.tls == nil {
-		return s.newFrames(newGuard(c, true), nil), nil
+		return c, nil
 	}
 	conn := tls.Server(c, s.tls)
 	if err := conn.Handshake(); err != nil {
 		explainPlain(err)
 		return nil, err
 	}
-	state := conn.ConnectionState()
-	if state.NegotiatedProtocol == "h2" {
-		return s.newFrames(conn, &state), nil
+	return conn, nil
+}
+
+// welcome gives a connection to who speaks its protocol. HTTP/1 gets a goroutine that
+// has not done anything yet: what a handshake needs of a stack, waiting does not.
+func (s *Server) welcome(c *client, conn net.Conn) {
+	var state *tls.ConnectionState
+	if secured, is := conn.(*tls.Conn); is {
+		agreed := secured.ConnectionState()
+		state = &agreed
 	}
-	return &secured{newGuard(conn, false), state}, nil
+	if state != nil && state.NegotiatedProtocol == "h2" {
+		s.leaveToNetHTTP(c, s.newFrames(conn, state))
+		return
+	}
+	go s.serveHTTP1(c, conn, state)
 }
 
 // explainPlain answers somebody who wrote http:// where https:// belongs.
@@ -209,106 +218,4 @@ func (s *Server) agreeable() *tls.Config {
 		}
 	}
 	return config
-}
-
-// client is the connection of a client. It holds one of the server's places until
-// it is closed.
-type client struct {
-	net.Conn // the socket
-	server   *Server
-
-	address netip.Addr    // whose connection it is; invalid: not of TCP
-	claimed net.Addr      // the same, when a PROXY header said so; nil
-	rest    *bufio.Reader // what came behind the PROXY header; nil
-
-	household netip.Prefix // where it is counted; guarded by server.mu
-	asked     atomic.Bool  // there was a request
-	close     sync.Once
-}
-
-// RemoteAddr is the client's address, also from behind a proxy.
-func (c *client) RemoteAddr() net.Addr {
-	if c.claimed != nil {
-		return c.claimed
-	}
-	return c.Conn.RemoteAddr()
-}
-
-func (c *client) Read(p []byte) (int, error) {
-	if c.rest == nil {
-		return c.Conn.Read(p)
-	}
-	n, err := c.rest.Read(p[:min(len(p), c.rest.Buffered())])
-	if c.rest.Buffered() == 0 {
-		c.rest = nil
-	}
-	return n, err
-}
-
-// Close closes the socket, and then gives the place to somebody else. From the
-// second time on it returns net.ErrClosed.
-func (c *client) Close() error {
-	err := net.ErrClosed
-	c.close.Do(func() {
-		err = c.Conn.Close()
-		c.server.forget(c)
-	})
-	return err
-}
-
-func (s *Server) forget(c *client) {
-	s.mu.Lock()
-	delete(s.open, c)
-	if c.household.IsValid() {
-		s.perAddress[c.household]--
-		if s.perAddress[c.household] == 0 {
-			delete(s.perAddress, c.household)
-		}
-	}
-	s.mu.Unlock()
-	s.opened(-1)
-	<-s.places
-}
-
-// CloseWrite lets net/http end a refusal so that the client can still read it.
-func (c *client) CloseWrite() error { return closeWrite(c.Conn) }
-
-// NetConn is the socket.
-func (c *client) NetConn() net.Conn { return c.Conn }
-
-// within finds a wrapper of a certain kind among those of a connection.
-func within[Wrapper net.Conn](conn net.Conn) (found Wrapper, there bool) {
-	for {
-		if found, there = conn.(Wrapper); there {
-			return found, true
-		}
-		outer, is := conn.(interface{ NetConn() net.Conn })
-		if !is {
-			return found, false
-		}
-		conn = outer.NetConn()
-	}
-}
-
-// secured is HTTP/1 over TLS. By its ConnectionState, net/http knows what to say in
-// Request.TLS, and that HTTP/2 was not agreed upon.
-type secured struct {
-	net.Conn // the guard
-	state    tls.ConnectionState
-}
-
-func (c *secured) ConnectionState() tls.ConnectionState { return c.state }
-
-// CloseWrite is as in client.
-func (c *secured) CloseWrite() error { return closeWrite(c.Conn) }
-
-// NetConn is the connection below.
-func (c *secured) NetConn() net.Conn { return c.Conn }
-
-// closeWrite ends what is sent to the client, where the connection can do so.
-func closeWrite(conn net.Conn) error {
-	if half, can := conn.(interface{ CloseWrite() error }); can {
-		return half.CloseWrite()
-	}
-	return errors.ErrUnsupported
 }

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -20,11 +21,11 @@ import (
 // the client's mistakes (CVE-2025-8671).
 //
 // It looks at the first nine bytes of a frame (RFC 9113 §4.1) and changes none. A
-// connection that does not begin with HTTP/2's preface is let alone, if it may be
-// HTTP/1.
+// connection that does not begin with HTTP/2's preface ends.
 type frames struct {
 	net.Conn
-	tls     *tls.ConnectionState // nil: not over TLS, and maybe HTTP/1
+	tls     *tls.ConnectionState // nil: not over TLS
+	ctx     context.Context      // of the connection; nil: it has none yet
 	flooded func(net.Conn)
 
 	heard   int  // bytes of the preface
@@ -56,8 +57,8 @@ func (f *frames) Read(p []byte) (int, error) {
 	if !f.other && !f.in.frames(f.hear(p[:n]), f.bears) {
 		return 0, f.cut()
 	}
-	if f.other && f.tls != nil {
-		return 0, io.EOF // HTTP/2 was agreed upon
+	if f.other {
+		return 0, io.EOF
 	}
 	return n, err
 }

@@ -30,7 +30,7 @@ func TestATrustedProxyNamesTheClient(t *testing.T) {
 			w := serve(t, &Server{ProxyProtocol: true, Trusted: trust("127.0.0.0/8")})
 			conn := w.dial(t)
 			send(t, conn, test.header+getCase)
-			if said := answer(t, conn); !strings.Contains(said, " from "+test.from) {
+			if said := answerOn(t, conn); !strings.Contains(said, " from "+test.from) {
 				t.Fatalf("%q", said)
 			}
 			if said := ask(t, conn); !strings.Contains(said, " from "+test.from) {

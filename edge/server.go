@@ -1,19 +1,26 @@
 // Package edge is where clients connect: it decides what becomes of a connection
-// before a request on it is one. It knows nothing of endpoints.
+// before a request on it is one, speaks HTTP with the client, and calls a http.Handler.
+// It knows nothing of endpoints.
 //
 //	accept   no more than Limits.Connections at once; the others wait in the kernel
 //	meet     who is it (PROXY protocol), has that address too many already, TLS
-//	serve    net/http, behind what reads the bytes first: guard for HTTP/1, frames
-//	         for HTTP/2
+//	serve    HTTP/1: front, a loop of our own. HTTP/2: net/http, behind frames
 //
 // Each step wraps the connection of the one before, and each wrapper has NetConn,
 // so that whoever wants the socket finds it:
 //
-//	plain       frames → guard → client → socket
-//	h1 on TLS   secured → guard → tls.Conn → client → socket
-//	h2 on TLS   frames → tls.Conn → client → socket
+//	plain       client → socket
+//	h1 on TLS   tls.Conn → client → socket
+//	HTTP/2      frames → one of these
 //
-// Start reading at Serve; arrive.go is what a connection goes through.
+// Nearly every request comes over HTTP/1, and most of them are small: what a server
+// spends on a request that has nothing to do with it, goroutines, timers, contexts,
+// copies, is most of what a request costs. The front is written to spend none of it, and
+// to hold nothing while it waits. That it serves a http.Handler as net/http does is
+// what keeps the rest of the router from knowing.
+//
+// Start reading at Serve; arrive.go is what a connection goes through, front.go what it
+// is for HTTP/1, with answer.go and body.go for the two directions.
 package edge
 
 import (
@@ -36,16 +43,21 @@ type Server struct {
 	Limits   Limits
 
 	// BaseContext is that of every request. The router cancels it, with a cause, when
-	// it cuts what is left.
+	// it cuts what is left. nil: nobody does.
 	BaseContext context.Context
 
-	// ConnContext makes the context of the requests on a connection, from the one they
-	// would have. The socket is within the connection; see above.
+	// ConnContext adds values to the context of the requests on a connection. The socket
+	// is within the connection; see above.
 	ConnContext func(context.Context, net.Conn) context.Context
 
 	// Trusted are the proxies in front. There is no limit per address for them, and
 	// only their PROXY headers are believed. nil: none.
 	Trusted func(netip.Addr) bool
+
+	// Leaving is asked once for each connection of HTTP/1, with its socket, to call left
+	// when the client closes it or its sending half, which ends the context of the
+	// request under way. forget ends that. nil: it is noticed when something is written.
+	Leaving func(socket net.Conn, left func()) (forget func())
 
 	// Turned is told of connections that were turned away. err has the address and the
 	// cause, for a log at a level at which strangers may fill it.
@@ -71,6 +83,9 @@ type Server struct {
 	door     *door
 	places   chan struct{} // one taken for each connection that is open
 	stopping chan struct{} // closed when nobody new is accepted
+	emptied  chan struct{} // closed when, besides, the last connection is closed
+	clock    clock
+	buffers  buffers
 
 	arrivals sync.WaitGroup // connections that were accepted and not yet handed over
 
@@ -110,19 +125,23 @@ func (s *Server) Serve(l net.Listener) error {
 		return http.ErrServerClosed
 	}
 	go s.http.Serve(s.door) //nolint:errcheck // always http.ErrServerClosed
+	go s.sweep()
 	return s.accept(l)
 }
 
-// Shutdown closes the listener and waits until no request is under way; what was
-// hijacked is not waited for. Connections that were accepted but have asked for
-// nothing yet may still do so for a moment. When ctx is done first, its error is
-// returned, and what is open stays open until Close.
+// Shutdown closes the listener and waits until no request is under way, detached ones
+// included; what was hijacked is not waited for. Connections that were accepted but have
+// asked for nothing yet may still do so for a moment. When ctx is done first, its error
+// is returned, and what is open stays open until Close.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.prepare()
 	s.stopAccepting()
 	s.http.SetKeepAlivesEnabled(false)
 	s.hearOut(ctx)
 	err := s.http.Shutdown(ctx)
+	if err == nil {
+		err = s.seeOff(ctx)
+	}
 	s.arrivals.Wait()
 	return err
 }
@@ -143,64 +162,23 @@ func (s *Server) prepare() {
 	s.once.Do(func() {
 		s.limits = s.Limits.orDefault()
 		s.tls = s.agreeable()
-		s.http = s.server()
+		s.http = s.newHTTP2()
 		s.door = newDoor()
 		s.places = make(chan struct{}, s.limits.Connections)
 		s.stopping = make(chan struct{})
+		s.emptied = make(chan struct{})
+		s.clock.began = time.Now()
 		s.open = map[*client]struct{}{}
 		s.perAddress = map[netip.Prefix]int{}
 	})
 }
 
-// server is net/http's part. On a *tls.Conn it would speak HTTP/2 with nothing in
-// between that could count frames, so it gets none: it takes every HTTP/2 for
-// unencrypted, and serveHTTP says in Request.TLS that it is not. Of HTTP/1 over TLS
-// it learns from secured.
-func (s *Server) server() *http.Server {
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true)
-	protocols.SetUnencryptedHTTP2(true)
-	server := &http.Server{
-		Handler:                      http.HandlerFunc(s.serveHTTP),
-		ConnContext:                  s.connContext,
-		ConnState:                    noteState,
-		DisableGeneralOptionsHandler: true, // OPTIONS * is answered like any other request
-		ErrorLog:                     s.ErrorLog,
-		ReadHeaderTimeout:            s.limits.HeaderTimeout,
-		IdleTimeout:                  s.limits.IdleTimeout,
-		MaxHeaderBytes:               s.limits.HeaderSize,
-		Protocols:                    protocols,
-		HTTP2:                        s.limits.http2(),
+// base is the context that all requests have in common.
+func (s *Server) base() context.Context {
+	if s.BaseContext == nil {
+		return context.Background()
 	}
-	if s.BaseContext != nil {
-		server.BaseContext = func(net.Listener) context.Context { return s.BaseContext }
-	}
-	return server
-}
-
-type tlsKey struct{}
-
-func (s *Server) connContext(ctx context.Context, conn net.Conn) context.Context {
-	if f, is := conn.(*frames); is && f.tls != nil {
-		ctx = context.WithValue(ctx, tlsKey{}, f.tls)
-	}
-	if s.ConnContext != nil {
-		ctx = s.ConnContext(ctx, conn)
-	}
-	return ctx
-}
-
-func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
-	if state, is := r.Context().Value(tlsKey{}).(*tls.ConnectionState); is {
-		r.TLS = state
-	}
-	if r.ProtoMajor == 2 {
-		if err := checkHTTP2(r); err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-	}
-	s.Handler.ServeHTTP(w, r)
+	return s.BaseContext
 }
 
 // listenTo reports whether l is still wanted.
@@ -261,7 +239,7 @@ func (s *Server) rest(d time.Duration) {
 
 // admit takes in a connection for which a place was taken.
 func (s *Server) admit(conn net.Conn) {
-	c := &client{Conn: conn, server: s}
+	c := s.newClient(conn)
 	s.opened(+1)
 	if !s.begin(c) {
 		c.Close()
@@ -288,9 +266,38 @@ func (s *Server) stopAccepting() {
 	}
 	s.stopped = true
 	close(s.stopping)
+	s.noteEmpty()
 	if s.listener != nil {
 		s.listener.Close()
 	}
+}
+
+// noteEmpty is called with the lock held when it may have become true that nobody is
+// connected any more and nobody will be.
+func (s *Server) noteEmpty() {
+	select {
+	case <-s.emptied:
+	default:
+		if s.stopped && len(s.open) == 0 {
+			close(s.emptied)
+		}
+	}
+}
+
+// forget gives the place of a connection that was closed to another.
+func (s *Server) forget(c *client) {
+	s.mu.Lock()
+	delete(s.open, c)
+	if c.household.IsValid() {
+		s.perAddress[c.household]--
+		if s.perAddress[c.household] == 0 {
+			delete(s.perAddress, c.household)
+		}
+	}
+	s.noteEmpty()
+	s.mu.Unlock()
+	s.opened(-1)
+	<-s.places
 }
 
 func (s *Server) isStopping() bool {
@@ -303,26 +310,53 @@ func (s *Server) isStopping() bool {
 }
 
 // courtesy is how long, from Shutdown on, a client that just connected may take to
-// ask for something. net/http alone would wait for 5 s, and then not answer.
+// ask for something.
 const courtesy = 250 * time.Millisecond
 
 // hearOut waits until everybody who is connected has asked for something, and
-// closes the connections of those who do not in time.
+// closes the connections of those who do not in time. Who has asked before and only may
+// ask again is not waited for.
 func (s *Server) hearOut(ctx context.Context) {
-	silent := func(c *client) bool { return !c.asked.Load() }
 	ctx, cancel := context.WithTimeout(ctx, courtesy)
 	defer cancel()
 	again := time.NewTicker(courtesy / 25)
 	defer again.Stop()
-	for ctx.Err() == nil && len(s.clients(silent)) > 0 {
+	for s.dismiss(waiting); ctx.Err() == nil && len(s.clients(isSilent)) > 0; s.dismiss(waiting) {
 		select {
 		case <-again.C:
 		case <-ctx.Done():
 		}
 	}
-	for _, c := range s.clients(silent) {
-		c.Close()
+	s.dismiss(arriving)
+	for _, c := range s.clients(isSilent) {
+		if c.due.Load() == 0 && c.front == nil {
+			c.Close()
+		}
 	}
+}
+
+func isSilent(c *client) bool { return c.state.Load() == arriving }
+
+// dismiss ends the waiting of those for whom it means that.
+func (s *Server) dismiss(who state) {
+	for _, c := range s.clients(func(c *client) bool { return c.state.Load() == who }) {
+		c.expire(c.due.Load())
+	}
+}
+
+// seeOff waits until HTTP/1 has come to its end on every connection.
+func (s *Server) seeOff(ctx context.Context) error {
+	served := func(c *client) bool { return c.front != nil && c.state.Load() != elsewhere }
+	for pause := time.Millisecond; len(s.clients(served)) > 0; pause = min(2*pause, courtesy) {
+		s.dismiss(waiting)
+		s.dismiss(arriving)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // clients are the open ones that are wanted.
@@ -336,20 +370,6 @@ func (s *Server) clients(wanted func(*client) bool) []*client {
 		}
 	}
 	return found
-}
-
-// noteState is a http.Server's ConnState.
-func noteState(conn net.Conn, state http.ConnState) {
-	switch state {
-	case http.StateActive:
-		if c, is := within[*client](conn); is {
-			c.asked.Store(true)
-		}
-	case http.StateHijacked:
-		if g, is := within[*guard](conn); is {
-			follow(g, state)
-		}
-	}
 }
 
 func (s *Server) opened(more int) {
@@ -371,41 +391,3 @@ func (s *Server) logf(format string, values ...any) {
 	}
 	s.ErrorLog.Printf(format, values...)
 }
-
-// door is the listener that net/http accepts from: what comes through it has been
-// met already.
-type door struct {
-	ready  chan net.Conn
-	once   sync.Once
-	closed chan struct{}
-}
-
-func newDoor() *door {
-	return &door{ready: make(chan net.Conn), closed: make(chan struct{})}
-}
-
-// hand hands a connection over; false: the door is closed.
-func (d *door) hand(conn net.Conn) bool {
-	select {
-	case d.ready <- conn:
-		return true
-	case <-d.closed:
-		return false
-	}
-}
-
-func (d *door) Accept() (net.Conn, error) {
-	select {
-	case conn := <-d.ready:
-		return conn, nil
-	case <-d.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (d *door) Close() error {
-	d.once.Do(func() { close(d.closed) })
-	return nil
-}
-
-func (d *door) Addr() net.Addr { return &net.TCPAddr{} }

@@ -242,7 +242,7 @@ func TestOneConnectionTooManyWaits(t *testing.T) {
 	ask(t, second)
 	send(t, third, "GET / HTTP/1.1\r\nHost: edge.test\r\n\r\n")
 	first.Close()
-	answer(t, third)
+	answerOn(t, third)
 	if n := w.mostOpen(); n != 2 {
 		t.Fatalf("%d were open at once", n)
 	}
@@ -368,7 +368,7 @@ func TestShutdownLetsAStreamEnd(t *testing.T) {
 	default:
 	}
 	close(finish)
-	if said := answer(t, conn); said != "first, last" {
+	if said := answerOn(t, conn); said != "first, last" {
 		t.Fatalf("%q", said)
 	}
 	if err := <-done; err != nil {

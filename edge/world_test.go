@@ -138,10 +138,10 @@ func (w *world) dial(t *testing.T) net.Conn {
 func ask(t *testing.T, conn net.Conn) string {
 	t.Helper()
 	send(t, conn, "GET / HTTP/1.1\r\nHost: edge.test\r\n\r\n")
-	return answer(t, conn)
+	return answerOn(t, conn)
 }
 
-func answer(t *testing.T, conn net.Conn) string {
+func answerOn(t *testing.T, conn net.Conn) string {
 	t.Helper()
 	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {

@@ -2,15 +2,10 @@ package proxy
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"net"
 	"net/http"
-	"net/http/httptrace"
-	"net/textproto"
 	"net/url"
 	"slices"
 	"strings"
@@ -18,6 +13,7 @@ import (
 	"time"
 
 	"proxima/proxy/stream"
+	"proxima/proxy/transport"
 	"proxima/router"
 )
 
@@ -39,8 +35,8 @@ type attempt struct {
 	cancel   context.CancelCauseFunc
 	waits    bool         // for its first byte, in the waiting room
 	late     *timeout     // ends the wait; nil: no limit
-	tries    int          // how often net/http found a connection for it
-	dials    atomic.Int32 // connections that net/http began for it
+	tries    int          // how often the transport found a connection for it
+	dials    atomic.Int32 // connections that the transport began for it
 	sent     atomic.Bool  // the endpoint may have seen the request
 	dialect  stream.Dialect
 	events   bool      // its answer comes in events
@@ -56,7 +52,6 @@ var (
 	errStalled   = errors.New("silent for too long")
 	errOver      = errors.New("the attempt is over")
 	errLost      = errors.New("another endpoint answered sooner")
-	errNotTaken  = errors.New("it takes connections and no request on them")
 )
 
 // statusOverloaded is what Anthropic's API, and others after it, answer when full.
@@ -156,8 +151,7 @@ func (a *attempt) patience() time.Duration {
 
 // request is the client's request, addressed to this attempt's endpoint.
 func (a *attempt) request(r *http.Request) *http.Request {
-	ctx := context.WithValue(a.ctx, dialKey{}, a)
-	out := r.WithContext(httptrace.WithClientTrace(ctx, a.trace()))
+	out := r.WithContext(transport.WithTrip(a.ctx, a))
 	out.URL = a.address(*r.URL)
 	out.Host = out.URL.Host
 	body := &a.exchange.body
@@ -179,69 +173,6 @@ func (a *attempt) address(to url.URL) *url.URL {
 	}
 	to.Scheme, to.Host, to.User, to.Fragment = at.Scheme, at.Host, nil, ""
 	return &to
-}
-
-// trace notes when a connection was there, and that from then on the endpoint may
-// have seen the request.
-func (a *attempt) trace() *httptrace.ClientTrace {
-	return &httptrace.ClientTrace{
-		GotConn: func(info httptrace.GotConnInfo) {
-			if a.tries++; a.tries > http2Tries && isHTTP2(info.Conn) {
-				a.turnedAway()
-			}
-			if !info.Reused {
-				a.Connected = time.Since(a.Started)
-			}
-		},
-		WroteHeaders:   func() { a.sent.Store(true) },
-		Got1xxResponse: a.inform,
-	}
-}
-
-// What an endpoint turns away over HTTP/2, by GOAWAY or REFUSED_STREAM, it has not
-// carried out, and net/http sends it again: for a minute, or on new connections without
-// a pause and for ever. These bound how often, and on how many.
-const (
-	http2Tries = 2
-	dialsMost  = 2
-)
-
-// turnedAway ends an attempt that the endpoint does not take.
-func (a *attempt) turnedAway() {
-	a.sent.Store(false)
-	a.cancel(errNotTaken)
-}
-
-func isHTTP2(conn net.Conn) bool {
-	secure, is := conn.(*tls.Conn)
-	return is && secure.ConnectionState().NegotiatedProtocol == "h2"
-}
-
-// inform passes an interim answer on to the client (RFC 9110 §15.2). That to
-// Expect: 100-continue was given here.
-func (a *attempt) inform(code int, header textproto.MIMEHeader) error {
-	x := a.exchange
-	if code == http.StatusContinue || !x.in.ProtoAtLeast(1, 1) {
-		return nil
-	}
-	x.informing.Lock()
-	defer x.informing.Unlock()
-	if a.informed || x.committed { // committed: this is the rest of a stream
-		return nil
-	}
-	h := x.w.Header()
-	maps.Copy(h, http.Header(header))
-	removeLocal(h)
-	x.w.WriteHeader(code)
-	clear(h)
-	return nil
-}
-
-// endInforming waits for an interim answer that is under way. None follows.
-func (a *attempt) endInforming() {
-	a.exchange.informing.Lock()
-	defer a.exchange.informing.Unlock()
-	a.informed = true
 }
 
 var errBadSwitch = errors.New("it switched to a protocol that nobody asked for")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
@@ -41,43 +42,52 @@ func (b *body) keep(r *http.Request, from *source, limit int64, shared *share) e
 		return nil
 	}
 	b.source = from
-	var buf bytes.Buffer
-	if n := r.ContentLength; n > 0 {
-		buf.Grow(int(min(n, limit, firstRoom)) + bytes.MinRead)
+	var in io.Reader = from
+	if isHere(r.Body) {
+		in = r.Body // it needs no deadlines
 	}
-	_, err := io.CopyN(&buf, &metered{from, shared}, limit+1)
-	b.taken = shared.taken
-	b.kept = buf.Bytes()
+	err := b.fill(in, limit, shared)
 	if err == io.EOF {
 		b.length = int64(len(b.kept))
 		return nil
 	}
-	b.rest = from
+	b.rest, from.kept = from, true
 	return err
 }
 
-// share is the part of the room for kept bodies that one request has taken.
+// fill reads what is to be kept, and a byte more, which shows that there is a rest. A
+// small body of a declared length gets all its room at once. The error is io.EOF when
+// the body has ended, and nil when it goes on.
+func (b *body) fill(from io.Reader, limit int64, shared *share) error {
+	first := b.length
+	if first < 0 {
+		first = bytes.MinRead
+	}
+	b.kept = make([]byte, 0, min(first, limit, firstRoom)+1)
+	for int64(len(b.kept)) <= limit {
+		if len(b.kept) == cap(b.kept) {
+			b.kept = slices.Grow(b.kept, len(b.kept))
+		}
+		have := len(b.kept)
+		n, err := from.Read(b.kept[have:min(int64(cap(b.kept)), limit+1)])
+		if n > 0 && shared.limit > 0 {
+			if !shared.take(int64(n), shared.limit) {
+				return problemMemory
+			}
+			b.taken += int64(n)
+		}
+		b.kept = b.kept[:have+n]
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// share is the part of the room for kept bodies that a request may take.
 type share struct {
 	*room
 	limit int64 // of the room; 0: none
-	taken int64
-}
-
-// metered reads what is to be kept.
-type metered struct {
-	from  io.Reader
-	share *share
-}
-
-func (m *metered) Read(p []byte) (int, error) {
-	n, err := m.from.Read(p)
-	if m.share.limit > 0 && n > 0 {
-		if !m.share.take(int64(n), m.share.limit) {
-			return 0, problemMemory
-		}
-		m.share.taken += int64(n)
-	}
-	return n, err
 }
 
 // whole reports whether every byte is kept.
@@ -89,13 +99,24 @@ func (b *body) open() io.ReadCloser {
 	case b.whole() && len(b.kept) == 0:
 		return http.NoBody
 	case b.whole():
-		return io.NopCloser(bytes.NewReader(b.kept))
+		return newKept(b.kept)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.holder = &streamed{body: b, kept: b.kept}
 	return b.holder
 }
+
+// kept reads a body that is all here.
+type kept struct{ bytes.Reader }
+
+func newKept(text []byte) *kept {
+	k := &kept{}
+	k.Reset(text)
+	return k
+}
+
+func (*kept) Close() error { return nil }
 
 // replayable reports whether another attempt can be given the body from its start.
 func (b *body) replayable() bool {

@@ -20,14 +20,19 @@ func (s *Settings) Client(r *http.Request, peer netip.Addr) netip.Addr {
 	if !s.trusts(peer) {
 		return peer
 	}
-	client, left := peer, maxHops
-	for hop := range hopsFromTheRight(r.Header, s.AddressHeader) {
-		addr, ok := parseHop(hop)
+	return s.behind(peer, r.Header)
+}
+
+// behind is the address of the client behind a trusted peer.
+func (s *Settings) behind(peer netip.Addr, h http.Header) netip.Addr {
+	client, hops := peer, hopsOf(h, s.AddressHeader)
+	for range maxHops {
+		addr, ok := parseHop(hops.next())
 		if !ok {
 			return client
 		}
 		client = addr
-		if left--; left == 0 || !s.trusts(addr) {
+		if !s.trusts(addr) {
 			return client
 		}
 	}
@@ -47,24 +52,38 @@ func peerOf(r *http.Request) netip.Addr {
 	return at.Addr().Unmap().WithZone("")
 }
 
-// hopsFromTheRight lists what a forwarding header says, the nearest hop first.
-// Several lines are one list (RFC 9110 §5.3). Headers that hold a single address
-// are lists of one; a second line of such a header makes it ambiguous, and the
-// last one, which the nearest proxy wrote, counts.
-func hopsFromTheRight(h http.Header, name string) iter.Seq[string] {
-	forwarded := strings.EqualFold(name, "Forwarded")
-	return func(yield func(string) bool) {
-		for _, line := range slices.Backward(h.Values(name)) {
-			for hop := range elementsFromTheRight(line) {
-				if forwarded {
-					hop = forwardedFor(hop)
-				}
-				if !yield(hop) {
-					return
-				}
-			}
+// hops reads a forwarding header from the right, the nearest hop first. Several lines
+// are one list (RFC 9110 §5.3). Headers that hold a single address are lists of one; a
+// second line of such a header makes it ambiguous, and the last one, which the nearest
+// proxy wrote, counts.
+type hops struct {
+	lines     []string // to come
+	line      string   // what is left of the one that is read
+	more      bool     // there may be something left
+	forwarded bool     // they are elements of Forwarded
+}
+
+func hopsOf(h http.Header, name string) hops {
+	return hops{lines: h.Values(name), forwarded: strings.EqualFold(name, "Forwarded")}
+}
+
+// next is what the next hop is called; "" when there is none, or none that is named.
+func (h *hops) next() string {
+	for h.more || len(h.lines) > 0 {
+		if last := len(h.lines) - 1; !h.more {
+			h.line, h.lines = h.lines[last], h.lines[:last]
+		}
+		var hop string
+		h.line, hop, h.more = cutLast(h.line, ',')
+		switch {
+		case hop == "": // an empty element is none (RFC 9110 §5.6.1)
+		case h.forwarded:
+			return forwardedFor(hop)
+		default:
+			return hop
 		}
 	}
+	return ""
 }
 
 // elementsFromTheRight lists the elements of a field's value, the last one first,

@@ -25,6 +25,7 @@ type content struct {
 	dialect stream.Dialect
 	events  bool // it comes in events whose borders can be seen
 	failed  bool // its first word is that the endpoint failed
+	rests   bool // a read does not wait
 }
 
 // peek waits for the first bytes of content. In a stream that is understood that is
@@ -33,7 +34,7 @@ type content struct {
 // other answer without content is complete. An endpoint that has begun to answer is not
 // given longer to go on than later.
 func (c *content) peek() error {
-	c.buf = relayBuffers.Get().(*[relaySize]byte)
+	c.room()
 	limit := c.attempt.exchange.rules.StallTimeout
 	var silence *timeout
 	watch, seen := stream.NewWatch(c.dialect, 1), 0
@@ -85,12 +86,25 @@ func (c *content) Read(p []byte) (int, error) {
 	return c.rest.Read(p)
 }
 
-func (c *content) Close() error {
-	err := c.rest.Close()
-	if c.buf != nil {
+// room is the buffer that the answer passes through.
+func (c *content) room() []byte {
+	if c.buf == nil {
+		c.buf = relayBuffers.Get().(*[relaySize]byte)
+	}
+	return c.buf[:]
+}
+
+// let gives the buffer back until more comes, unless some of it is held.
+func (c *content) let(held int) {
+	if c.buf != nil && held == 0 {
 		relayBuffers.Put(c.buf)
 		c.buf, c.ahead = nil, nil
 	}
+}
+
+func (c *content) Close() error {
+	err := c.rest.Close()
+	c.let(0)
 	c.attempt.end()
 	return err
 }

@@ -14,6 +14,7 @@ import (
 // known of it, and the Record that grows. It belongs to the request's goroutine.
 type exchange struct {
 	w        http.ResponseWriter
+	control  http.ResponseController // of w
 	in       *http.Request
 	ctx      context.Context // ends when the client leaves, or will not wait any longer
 	release  func()          // of ctx
@@ -24,6 +25,7 @@ type exchange struct {
 	trusted  bool       // the peer's word about the client is believed
 	attempts int        // how many may be made
 
+	source   source       // reads what the client sends
 	body     body         // what the client sent, kept for another attempt
 	query    router.Query // what the decision is about
 	streams  bool         // the client asks for the answer token by token
@@ -37,9 +39,23 @@ type exchange struct {
 	broke     int               // endpoints that it may have broken
 	informing sync.Mutex        // held while an interim answer is passed on
 
+	flow      *flow    // the answer on its way; nil: none is
+	finish    func()   // ends an answer that went on after the handler; nil: the handler ends it
+	abort     func()   // breaks such an answer off
 	attempt   *attempt // the last one
 	committed bool     // the client has seen the beginning of an answer
 	left      bool     // there is no client to answer
+
+	room [3]router.Attempt // of the record, unless more may be made
+}
+
+// roomFor is where a record's attempts are written. It is never too small for them, so
+// that pointers into it stay good.
+func (x *exchange) roomFor(attempts int) []router.Attempt {
+	if attempts > len(x.room) {
+		return make([]router.Attempt, 0, attempts)
+	}
+	return x.room[:0]
 }
 
 type exchangeKey struct{}
@@ -52,7 +68,7 @@ func (x *exchange) outgoing() *http.Request {
 	x.query.From = x.record.From
 	x.query.Priority = priorityOf(x.in.Header, x.settings.Keys)
 	x.recall()
-	x.query.Prefer = router.RegionID(x.in.Header.Get("X-Proxima-Prefer-Region"))
+	x.query.Prefer = router.RegionID(field(x.in.Header, "X-Proxima-Prefer-Region"))
 	x.protocol = x.upgradeAsked()
 	ctx := context.WithValue(x.ctx, exchangeKey{}, x)
 	out := x.in.WithContext(ctx)
@@ -65,25 +81,13 @@ func (x *exchange) outgoing() *http.Request {
 		out.Header.Set("Connection", "Upgrade")
 		out.Header.Set("Upgrade", x.protocol)
 	}
-	if x.repeatable() {
-		allowRepeat(out.Header)
-	}
 	return out
-}
-
-// allowRepeat tells net/http's transport that it may send a request again when a
-// kept connection turns out to have been closed meanwhile, which is no fault of
-// the endpoint. An empty list is not sent (documented at http.Transport).
-func allowRepeat(h http.Header) {
-	if _, given := h["X-Idempotency-Key"]; !given {
-		h["X-Idempotency-Key"] = nil
-	}
 }
 
 // affinity is what keeps requests together: the client's session if it names one,
 // else how the prompt begins. Without either, requests spread.
 func (x *exchange) affinity() (key uint64, sticky bool) {
-	if session := x.in.Header.Get("X-Proxima-Session"); session != "" {
+	if session := field(x.in.Header, "X-Proxima-Session"); session != "" {
 		return router.SessionKey(x.record.Model, session), true
 	}
 	if x.prefix != nil {
@@ -128,7 +132,7 @@ func (a *attempt) remember() {
 // keptKB is how much of the prompt the next one with the same key begins with: all of
 // it in a session, and what the key was made of otherwise.
 func (x *exchange) keptKB() float64 {
-	if x.in.Header.Get("X-Proxima-Session") == "" {
+	if field(x.in.Header, "X-Proxima-Session") == "" {
 		return prefixBytes / 1024.0
 	}
 	return x.promptKB()
@@ -138,13 +142,12 @@ var loads = sync.Pool{New: func() any { return new([]router.Load) }}
 
 // decide asks the router with what is known now, so that a second attempt sees
 // what the first one taught.
-func (x *exchange) decide() (*router.Snapshot, router.Decision) {
+func (x *exchange) decide(now time.Time) (*router.Snapshot, router.Decision) {
 	buf := loads.Get().(*[]router.Load)
 	defer loads.Put(buf)
-	started := time.Now()
 	x.query.Learned = x.handler.Live.Cells.Find(x.record.Client, x.record.From.Country)
-	snapshot, decision := x.handler.decide(x.query, started, buf)
-	x.record.Decide += time.Since(started)
+	snapshot, decision := x.handler.decide(x.query, now, buf)
+	x.record.Decide += time.Since(now)
 	if x.isCompared() {
 		x.handler.Compared(snapshot.Otherwise(x.query, *buf, decision))
 	}
@@ -169,6 +172,9 @@ func (x *exchange) isCompared() bool {
 
 // end gives back what the request holds, however it ended.
 func (x *exchange) end() {
+	if x.flow != nil {
+		x.flow.close()
+	}
 	if x.attempt != nil {
 		x.attempt.end()
 	}

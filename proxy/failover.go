@@ -13,7 +13,7 @@ import (
 // and from the next one when that fails before the client has seen anything. It
 // serves only requests of Handler, whose exchange it finds in their context.
 type Failover struct {
-	Next http.RoundTripper // carries one attempt, usually NewTransport
+	Next http.RoundTripper // carries one attempt, usually a transport.Transport
 
 	// Attempted is told of each attempt that says something about its endpoint once
 	// it is known how it fared up to the first byte of content, five times a second

@@ -4,11 +4,10 @@ import (
 	"bytes"
 	"io"
 	"net/http"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"proxima/proxy/stream"
+	"proxima/proxy/transport"
 	"proxima/router"
 )
 
@@ -17,7 +16,8 @@ import (
 // is read as what it is.
 type flow struct {
 	*exchange
-	from    *content // where it comes from; nil: nothing more comes
+	answer  *http.Response // the first endpoint's, without its header
+	from    *content       // where it comes from; nil: nothing more comes
 	to      *outlet
 	dialect stream.Dialect
 	events  bool
@@ -29,21 +29,35 @@ type flow struct {
 	gaps    bool         // the tale lacks such an event
 	report  []byte       // the endpoint's own event that says it failed
 	broke   router.Outcome
-	guard   *watchdog
+	guard   watchdog
+
+	turn   turn      // whose it is to carry on
+	now    time.Time // when it last heard from the endpoint
+	waits  bool      // who carries on may wait
+	pieces int       // that have come
+	fixed  bool      // it keeps its goroutine
+
+	counted bool // among the streams that are open
 }
 
 func (x *exchange) newFlow(response *http.Response) *flow {
 	from := response.Body.(*content)
 	f := &flow{
-		exchange: x, from: from,
+		exchange: x, answer: response, from: from,
 		dialect: from.dialect, events: from.events,
 		watch: stream.NewWatch(from.dialect, stream.Choices(from.dialect, x.body.kept)),
-		to:    &outlet{control: http.NewResponseController(x.w), to: x.w, limit: 2 * x.rules.StallTimeout, began: time.Now()},
+		to:    x.newOutlet(),
+		waits: true, counted: isStream(response.Header),
 	}
+	f.turn.take()
+	f.now = time.Now()
 	if x.rules.Resume && x.body.whole() {
 		f.tale, _ = stream.NewTale(f.dialect, x.body.kept) // an answer that cannot go on elsewhere has none
 	}
-	f.guard = f.watchOver()
+	if f.counted {
+		f.handler.Streams(1)
+	}
+	f.watchOver()
 	return f
 }
 
@@ -51,22 +65,62 @@ func (f *flow) close() {
 	f.guard.stop()
 	f.to.close()
 	f.stop()
+	if f.counted {
+		f.handler.Streams(-1)
+	}
 }
 
-// pump copies until the answer ends, flushing after every read. The error is the
-// endpoint's or the client's; nil when the whole answer went out.
+// run carries the answer to its end, after what the pump came to; nil at first. It
+// reports true when it left the stream at rest, and somebody else carries it on.
+func (f *flow) run(err error) (rests bool) {
+	f.waits, f.now = true, time.Now()
+	for {
+		switch err {
+		case nil:
+		case errResting:
+			if f.turn.giveBack() {
+				return true
+			}
+		case errFull:
+			err = f.drain()
+		default:
+			if err = f.mend(err); err != nil {
+				f.breakOff(err)
+			}
+			f.now = time.Now()
+		}
+		if err == nil || err == errResting {
+			err = f.pump()
+		}
+		if err == nil {
+			f.finished()
+			return false
+		}
+	}
+}
+
+// pump copies until the answer ends, or can go no further without a wait that nobody
+// here is for. Every piece is flushed. The error is the endpoint's or the client's; nil
+// when the whole answer went out.
 func (f *flow) pump() error {
 	for f.from != nil {
 		n, err := f.read()
 		if n > 0 {
-			f.attempt.alive(time.Now())
+			f.attempt.alive(f.now)
 			if wrong := f.take(n); wrong != nil {
 				return wrong
 			}
 		}
-		if err != nil {
+		switch {
+		case err != nil && err != transport.ErrNothing:
 			return f.end(err)
+		case f.to.full.Load():
+			return errFull
+		case err != nil:
+			f.from.let(f.held)
+			return errResting
 		}
+		f.mayRest()
 	}
 	return nil
 }
@@ -74,8 +128,11 @@ func (f *flow) pump() error {
 // read waits for the endpoint. Only that time counts as its silence.
 func (f *flow) read() (int, error) {
 	f.guard.begin(f.attempt, !f.torn)
-	defer f.guard.end()
-	return f.from.Read(f.from.buf[f.held:])
+	n, err := f.from.Read(f.from.room()[f.held:])
+	if err != transport.ErrNothing {
+		f.now = f.guard.end()
+	}
+	return n, err
 }
 
 // take passes on what n bytes more have brought.
@@ -232,102 +289,20 @@ func (f *flow) stop() {
 }
 
 func (f *flow) send(piece []byte) error {
-	if err := f.to.send(piece, time.Now()); err != nil {
+	if err := f.to.send(piece, f.now); err != nil {
 		return errClientLeft
 	}
 	f.record.Bytes += int64(len(piece))
+	if f.waits && f.to.full.Load() {
+		return f.drain()
+	}
 	return nil
 }
 
-// outlet is the way to the client. One that takes nothing for the limit is gone: the
-// endpoint's place is not held for it. The limit is longer than the endpoint's own, so
-// that of two silences the endpoint's is noticed. net/http lifts it before the
-// connection's next request.
-type outlet struct {
-	control *http.ResponseController
-	to      io.Writer
-	limit   time.Duration // 0: none
-	began   time.Time     // before the first write
-
-	mu       sync.Mutex // one writes at a time
-	deadline time.Time
-	closed   bool         // the handler has left
-	resting  bool         // nothing is due to come
-	sent     atomic.Int64 // when the client last got something: ns since began
-}
-
-// deadlineStep is how exactly the limit is kept.
-const deadlineStep = time.Second
-
-// send writes a piece and sees that it goes out at once.
-func (o *outlet) send(piece []byte, now time.Time) error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.write(piece, now)
-}
-
-// remark writes a piece to a client that has got nothing for so long. It has when another
-// piece is being written.
-func (o *outlet) remark(piece []byte, silence time.Duration, now time.Time) {
-	if !o.mu.TryLock() {
-		return
+// drain waits until the client has taken what was sent.
+func (f *flow) drain() error {
+	if f.to.flush() != nil {
+		return errClientLeft
 	}
-	defer o.mu.Unlock()
-	if o.quiet(now) >= silence {
-		_ = o.write(piece, now) // that the client has left is noticed elsewhere
-	}
-}
-
-func (o *outlet) write(piece []byte, now time.Time) error {
-	if o.closed || len(piece) == 0 {
-		return nil
-	}
-	o.sent.Store(int64(now.Sub(o.began)))
-	if due := now.Add(o.limit); o.limit > 0 && due.Sub(o.deadline) >= deadlineStep {
-		o.deadline = due
-		_ = o.control.SetWriteDeadline(due)
-	}
-	if _, err := o.to.Write(piece); err != nil {
-		return err
-	}
-	err := o.control.Flush()
-	if o.resting {
-		o.lift()
-	}
-	return err
-}
-
-// rest lifts the limit until the next piece: over HTTP/2 it would end the stream also
-// while there is nothing to write.
-func (o *outlet) rest() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.resting = true
-	o.lift()
-}
-
-// resume ends the rest.
-func (o *outlet) resume() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.resting = false
-}
-
-func (o *outlet) lift() {
-	if o.limit > 0 {
-		o.deadline = time.Time{}
-		_ = o.control.SetWriteDeadline(time.Time{})
-	}
-}
-
-// quiet is how long the client has got nothing.
-func (o *outlet) quiet(now time.Time) time.Duration {
-	return now.Sub(o.began) - time.Duration(o.sent.Load())
-}
-
-// close waits for a write that is under way. None follows.
-func (o *outlet) close() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.closed = true
+	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/netip"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -42,6 +43,9 @@ type Handler struct {
 
 	underWay atomic.Int64
 	kept     room // what the bodies kept for another attempt take
+
+	naming sync.Once
+	token  string // see loopToken
 }
 
 // UnderWay is how many requests are being served, upgraded connections included,
@@ -50,10 +54,9 @@ func (h *Handler) UnderWay() int { return int(h.underWay.Load()) }
 
 // ServeHTTP is the life of a request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	h.underWay.Add(1)
-	defer h.underWay.Add(-1)
+	var rests bool // the answer goes on without this goroutine
 	x := h.begin(w, r)
-	defer h.conclude(x)
+	defer h.conclude(x, &rests)
 
 	if x.settings.Requests > 0 && h.UnderWay() > x.settings.Requests {
 		x.respond(problemMemory)
@@ -85,28 +88,26 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.respond(err)
 		return
 	}
-	x.relay(response)
+	rests = x.relay(response)
 }
 
 // begin starts the Record that everything about this request is written to.
 func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *exchange {
+	h.underWay.Add(1)
 	settings := h.Settings()
 	x := &exchange{
 		w: w, in: r,
-		ctx: r.Context(), release: func() {},
+		control: *http.NewResponseController(w),
+		ctx:     r.Context(), release: func() {},
 		settings: settings, rules: settings.Rules,
 		handler:  h,
 		peer:     peerOf(r),
 		attempts: max(settings.Attempts, 1),
-		record: router.Record{
-			Started: time.Now(),
-			Method:  r.Method,
-			Path:    r.URL.Path,
-		},
 	}
-	x.record.Attempts = make([]router.Attempt, 0, x.attempts) // pointers into it stay good
 	x.trusted = settings.trusts(x.peer)
 	x.record.ID = requestID(r, x.trusted)
+	x.record.Started, x.record.Method, x.record.Path = time.Now(), r.Method, r.URL.Path
+	x.record.Attempts = x.roomFor(x.attempts)
 	return x
 }
 
@@ -149,8 +150,12 @@ func (h *Handler) meet(x *exchange) {
 
 // conclude hands the finished Record to those who learn from it, also when the
 // stream broke or the handler met a bug. A bug costs one request, not the process.
-func (h *Handler) conclude(x *exchange) {
+func (h *Handler) conclude(x *exchange, rests *bool) {
 	recovered := recover()
+	if *rests {
+		return
+	}
+	defer h.underWay.Add(-1)
 	cut := recovered != nil && (x.committed || !isBug(recovered))
 	x.end()
 	if recovered != nil && isBug(recovered) {
@@ -161,7 +166,18 @@ func (h *Handler) conclude(x *exchange) {
 	}
 	x.record.Elapsed = time.Since(x.record.Started)
 	h.Observe(&x.record)
-	if cut || x.left {
-		panic(http.ErrAbortHandler) // the client must see the cut
+	x.leave(cut || x.left)
+}
+
+// leave is the last of an exchange. A client whose answer is not whole must see the cut.
+func (x *exchange) leave(cut bool) {
+	switch {
+	case x.finish == nil && cut:
+		panic(http.ErrAbortHandler)
+	case x.finish == nil:
+		return
+	case cut:
+		x.abort()
 	}
+	x.finish()
 }

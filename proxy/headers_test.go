@@ -2,8 +2,10 @@ package proxy
 
 import (
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"proxima/router"
 )
@@ -22,16 +24,16 @@ func TestWhatAnEndpointIsSent(t *testing.T) {
 			"Authorization: Bearer key", "User-Agent: sdk/1", "Accept: text/event-stream", "Content-Type: application/json",
 			"Keep-Alive: timeout=5", "Te: trailers, deflate", "Proxy-Authorization: secret", "X-Proxima-Session: s", "X-Proxima-Model: m", "X-Proxima-Priority: batch")
 		w.want("request", us.last(), `POST /base/v1/chat/completions?a=1&b=%2F;c HTTP/1.1
-Host: us-1.test:80
-User-Agent: sdk/1
-Content-Length: 13
 Accept: text/event-stream
 Authorization: Bearer key
 Cdn-Loop: front, proxima; id=here
+Content-Length: 13
 Content-Type: application/json
+Host: us-1.test:80
 Te: trailers
 Traceparent: `+trace+`
 Tracestate: a=1
+User-Agent: sdk/1
 Via: 1.0 front, 1.1 proxima
 X-Forwarded-For: 203.0.113.9, 10.1.2.3
 X-Forwarded-Host: api.example.com
@@ -58,8 +60,8 @@ func TestWhatAnEndpointIsSentOfAnUntrustedClient(t *testing.T) {
 		w.want("trace", validTraceparent(made), true)
 		w.want("id", len(id), 16)
 		w.want("request", request, `GET /a HTTP/1.1
-Host: us-1.test:80
 Cdn-Loop: proxima; id=here
+Host: us-1.test:80
 Traceparent: `+made+`
 Via: 1.1 proxima
 X-Forwarded-For: 198.51.100.7
@@ -100,6 +102,35 @@ Connection: close
 
 {"ok":true}`)
 	})
+}
+
+// TestOneFieldsValuesAreNotWrittenOverAnothers is about headers whose values all lie in
+// one array.
+func TestOneFieldsValuesAreNotWrittenOverAnothers(t *testing.T) {
+	all := []string{"model;dur=12", "a=1", "b=2"}
+	h := http.Header{"Server-Timing": all[:1], "Set-Cookie": all[1:]}
+	out := newFields(h, 1)
+	out.add("Server-Timing", "geo;dur=1.000")
+	out.set("Via", "1.1 proxima") // as many as there is room for
+	out.set("X-Request-Id", "req-1")
+	h.Add("Via", "1.1 other")
+	want := http.Header{
+		"Server-Timing": {"model;dur=12", "geo;dur=1.000"}, "Set-Cookie": {"a=1", "b=2"},
+		"Via": {"1.1 proxima", "1.1 other"}, "X-Request-Id": {"req-1"},
+	}
+	if !reflect.DeepEqual(h, want) {
+		t.Errorf("%v, want %v", h, want)
+	}
+}
+
+func TestTimesAreToldToTheMicrosecond(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "0.000", 1499: "0.001", 1500: "0.002", 45_067 * time.Microsecond: "45.067", 999_999_600: "1000.000", -1: "0.000", time.Hour: "3600000.000",
+	} {
+		if got := string(appendMs(nil, d)); got != want {
+			t.Errorf("%d ns: %s, want %s", d, got, want)
+		}
+	}
 }
 
 func TestNoContentTypeIsGuessed(t *testing.T) {

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"proxima/geo"
+	"proxima/proxy/transport"
 	"proxima/router"
 )
 
@@ -271,7 +272,7 @@ func betweenHostileAndWell(t *testing.T, bad *hostile, patience time.Duration) *
 	t.Cleanup(well.Close)
 	roots := x509.NewCertPool()
 	roots.AddCert(bad.server.Certificate())
-	next := NewTransport(nil, roots)
+	next := &transport.Transport{Roots: roots}
 	t.Cleanup(next.CloseIdleConnections)
 	var endpoints []router.Endpoint
 	for at, server := range []*httptest.Server{bad.server, well} {

@@ -127,7 +127,7 @@ func TestNoInterimAnswerFollowsTheFinalOne(t *testing.T) {
 		w.open()
 		var inform func(code int, header textproto.MIMEHeader) error
 		w.handler.Failover.Next = carrier(func(r *http.Request) (*http.Response, error) {
-			inform = httptrace.ContextClientTrace(r.Context()).Got1xxResponse
+			inform = r.Context().Value(exchangeKey{}).(*exchange).attempt.Inform
 			return w.transport.RoundTrip(r)
 		})
 		c := w.begin(asked)

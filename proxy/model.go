@@ -18,19 +18,11 @@ import (
 // body. A body that contradicts the header, that names two models, or that is
 // not JSON where the decision depends on it, is the client's error.
 func (x *exchange) ask() error {
-	from := &source{from: x.in.Body, control: http.NewResponseController(x.w), limit: x.settings.StallTimeout}
-	shared := &share{room: &x.handler.kept, limit: x.settings.BodyMemory}
-	stay := context.AfterFunc(x.ctx, func() { from.stop() })
-	err := x.body.keep(x.in, from, x.settings.ReplayLimit, shared)
-	if !stay() {
-		from.linger()
-	}
-	from.kept = true
-	if err != nil {
+	if err := x.keepBody(); err != nil {
 		return x.bodyProblem(err)
 	}
 	matters := x.handler.Live.Snapshot().Table.ModelsMatter()
-	told, ofPath := x.in.Header.Get("X-Proxima-Model"), modelOfPath(x.in.URL.Path)
+	told, ofPath := field(x.in.Header, "X-Proxima-Model"), modelOfPath(x.in.URL.Path)
 	switch {
 	case told == "":
 		told = ofPath
@@ -55,6 +47,32 @@ func (x *exchange) ask() error {
 	x.query.Model = x.record.Model
 	x.rules = x.settings.rules(x.record.Model)
 	return nil
+}
+
+// keepBody reads the client's body, as much of it as is kept for another attempt.
+// Where a read may wait, it ends when the client's patience does.
+func (x *exchange) keepBody() error {
+	x.source = source{from: x.in.Body, control: &x.control, limit: x.settings.StallTimeout}
+	shared := share{room: &x.handler.kept, limit: x.settings.BodyMemory}
+	if isHere(x.in.Body) {
+		return x.body.keep(x.in, &x.source, x.settings.ReplayLimit, &shared)
+	}
+	stay := context.AfterFunc(x.ctx, func() { x.source.stop() })
+	err := x.body.keep(x.in, &x.source, x.settings.ReplayLimit, &shared)
+	if !stay() {
+		x.source.linger()
+	}
+	return err
+}
+
+// isHere reports whether all that is still to come of a body has come already, so that
+// no read of it waits. Of its bodies the front of package edge knows that.
+func isHere(body io.Reader) bool {
+	if body == nil || body == http.NoBody {
+		return true
+	}
+	known, is := body.(interface{ Buffered() bool })
+	return is && known.Buffered()
 }
 
 // modelOfBody scans a JSON body for its model. When the body is longer than what
@@ -102,7 +120,7 @@ func promptPrefix(body []byte, begin int64) []byte {
 // read one whatever its declared type, so on their paths only forms are exempt,
 // and what is called a form but is none is not.
 func (x *exchange) speaksJSON() bool {
-	kind := mediaType(x.in.Header)
+	kind := kindOf(x.in.Header)
 	if kind == "application/json" || strings.HasSuffix(kind, "+json") {
 		return true
 	}

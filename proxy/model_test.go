@@ -2,8 +2,12 @@ package proxy
 
 import (
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"proxima/router"
 )
@@ -89,6 +93,37 @@ func TestTheModelIsFound(t *testing.T) {
 		})
 	}
 }
+
+// TestABodyThatIsHereIsReadWithoutDeadlines counts them: each may cost a system call.
+func TestABodyThatIsHereIsReadWithoutDeadlines(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		body io.ReadCloser
+		want bool
+	}{
+		{"here", &atHand{*strings.NewReader(asked)}, false},
+		{"to come", io.NopCloser(strings.NewReader(asked)), true},
+	} {
+		deadlines := 0
+		x := exchange{handler: &Handler{}, settings: &Settings{ReplayLimit: 1 << 20, Rules: Rules{StallTimeout: time.Second}}, ctx: t.Context()}
+		x.in = &http.Request{Body: test.body, ContentLength: int64(len(asked))}
+		x.control = *http.NewResponseController(&patient{ResponseWriter: httptest.NewRecorder(), deadlines: &deadlines})
+		if err := x.keepBody(); err != nil || string(x.body.kept) != asked || !x.body.whole() {
+			t.Errorf("%s: %q, %v", test.name, x.body.kept, err)
+		}
+		if (deadlines > 0) != test.want {
+			t.Errorf("%s: %d deadlines", test.name, deadlines)
+		}
+	}
+}
+
+// patient counts the deadlines that are set for reads.
+type patient struct {
+	http.ResponseWriter
+	deadlines *int
+}
+
+func (p *patient) SetReadDeadline(time.Time) error { *p.deadlines++; return nil }
 
 func TestWhereModelsDoNotMatterAnyBodyPasses(t *testing.T) {
 	for _, content := range []string{`{"model":"m"}`, `{"model":"m","Model":"n"}`, "model=m", "\x1f\x8b"} {

@@ -43,7 +43,8 @@ func (f *Failover) claim(x *exchange) *place {
 // look decides, and takes a place at the endpoint that was chosen, at one with a cap
 // only in its turn. It reports false when there is a place that it could not take.
 func (f *Failover) look(x *exchange, turn bool) (*place, bool) {
-	snapshot, decision := x.decide()
+	now := time.Now()
+	snapshot, decision := x.decide(now)
 	if !decision.Found() {
 		return &place{decision: decision}, true
 	}
@@ -51,7 +52,7 @@ func (f *Failover) look(x *exchange, turn bool) (*place, bool) {
 	p := &place{
 		snapshot: snapshot,
 		decision: decision,
-		taken:    time.Now(),
+		taken:    now,
 		kb:       max(x.waitKB()-chosen.WarmKB, 0),
 	}
 	most, meter := snapshot.Table.Endpoints[chosen.Position].MaxInFlight, snapshot.Meter(chosen.Position)

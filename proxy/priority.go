@@ -40,7 +40,10 @@ func priorityOf(h http.Header, keys Keys) router.Priority {
 // wishOf is what the client says of its request. A word that is not known counts as
 // none.
 func wishOf(h http.Header) (p router.Priority, said bool) {
-	word := h.Get("X-Proxima-Priority")
+	word := field(h, "X-Proxima-Priority")
+	if word == "" {
+		return router.Standard, false
+	}
 	for p := range rankOf {
 		if strings.EqualFold(word, router.Priority(p).String()) {
 			return router.Priority(p), true
@@ -52,8 +55,11 @@ func wishOf(h http.Header) (p router.Priority, said bool) {
 // most is the priority of the key that a request brings, as Authorization: Bearer or as
 // x-api-key; Standard without one that is known.
 func (k Keys) most(h http.Header) router.Priority {
-	for _, key := range []string{bearer(h), h.Get("X-Api-Key")} {
-		if p, known := k[sha256.Sum256([]byte(key))]; known && key != "" {
+	for _, key := range []string{bearer(h), field(h, "X-Api-Key")} {
+		if key == "" {
+			continue
+		}
+		if p, known := k[sha256.Sum256([]byte(key))]; known {
 			return p
 		}
 	}
@@ -63,7 +69,7 @@ func (k Keys) most(h http.Header) router.Priority {
 // bearer is the token of an Authorization field; "" when it has none. The scheme may be
 // written in any case (RFC 9110 §11.1).
 func bearer(h http.Header) string {
-	scheme, token, _ := strings.Cut(h.Get("Authorization"), " ")
+	scheme, token, _ := strings.Cut(field(h, "Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") {
 		return ""
 	}

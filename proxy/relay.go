@@ -8,29 +8,26 @@ import (
 	"time"
 )
 
-// relay gives the endpoint's answer to the client, each piece as it comes.
-func (x *exchange) relay(response *http.Response) {
+// relay gives the endpoint's answer to the client, each piece as it comes. It reports
+// whether the answer goes on when this goroutine has left it.
+func (x *exchange) relay(response *http.Response) (rests bool) {
 	if response.StatusCode == http.StatusSwitchingProtocols {
 		defer response.Body.Close()
 		x.upgrade(response)
-		return
+		return false
 	}
 	x.commit(response)
-	if isStream(response.Header) {
-		x.handler.Streams(1)
-		defer x.handler.Streams(-1)
-	}
 	f := x.newFlow(response)
-	defer f.close()
-	for err := f.pump(); err != nil; err = f.pump() {
-		if err = f.mend(err); err != nil {
-			f.breakOff(err)
-		}
-	}
-	x.sendTrailer(response)
-	x.record.Complete = true
-	if completed := x.handler.Failover.Completed; completed != nil && response.StatusCode < http.StatusBadRequest {
-		completed(x.attempt.Endpoint)
+	x.flow = f
+	return f.run(nil)
+}
+
+// finished notes that the whole answer went out.
+func (f *flow) finished() {
+	f.sendTrailer(f.answer)
+	f.record.Complete = true
+	if completed := f.handler.Failover.Completed; completed != nil && f.record.Status < http.StatusBadRequest {
+		completed(f.exchange.attempt.Endpoint)
 	}
 }
 

@@ -34,7 +34,7 @@ func (f *flow) mend(err error) error {
 	}
 	f.tale.Resume()
 	f.record.Resumed++
-	f.from, f.report = response.Body.(*content), nil
+	f.from, f.report, f.fixed = response.Body.(*content), nil, false
 	return nil
 }
 

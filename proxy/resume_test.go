@@ -299,10 +299,10 @@ func TestWhatTheNextEndpointIsAsked(t *testing.T) {
 			` "stream_options":{"include_usage":true}, "seed":7}`,
 			"X-Request-Id: anna", "Traceparent: 00-00000000000000000000000000000001-0000000000000001-00", "Authorization: Bearer k", "X-Forwarded-For: 198.51.100.7")
 		w.want("eu saw", eu.last(), `POST /v1/chat/completions HTTP/1.1
-Host: eu-1.test:80
-Content-Length: 257
 Authorization: Bearer k
 Cdn-Loop: proxima; id=here
+Content-Length: 257
+Host: eu-1.test:80
 Traceparent: 00-00000000000000000000000000000001-0000000000000001-00
 Via: 1.1 proxima
 X-Forwarded-For: 198.51.100.7, 10.0.0.1

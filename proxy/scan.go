@@ -1,7 +1,10 @@
 package proxy
 
 import (
+	"bytes"
+	"encoding/binary"
 	"fmt"
+	"math/bits"
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -16,9 +19,8 @@ const (
 // scan reads a JSON text piece by piece, checks that it is one (RFC 8259), and
 // finds the value of the key "model" at the top level of the object, and where the
 // prompt begins. It keeps nothing else, so that a body of any size is scanned in
-// constant memory. Two
-// such keys are an error, because servers do not agree on which one counts; so
-// is a key that only differs in case, because some take that one too.
+// constant memory. Two such keys are an error, because servers do not agree on which
+// one counts; so is a key that only differs in case, because some take that one too.
 type scan struct {
 	model string
 	found bool
@@ -29,25 +31,52 @@ type scan struct {
 	prompt   int64 // where the text after the prompt's key begins; 0: there is none so far
 
 	step    func(*scan, byte) error
-	inside  bool   // step is str: between the quotes of a string, and in no escape
-	nesting []bool // true: an object, false: an array
-	isKey   bool   // the string under way is a top-level key
-	isModel bool   // the value to come, or under way, is the model's
-	text    []byte // the string under way, unescaped, if it is one of these
-	unit    rune   // the \u escape under way
+	inside  bool // step is str: between the quotes of a string, and in no escape
+	nesting nesting
+	isKey   bool     // the string under way is a top-level key
+	isModel bool     // the value to come, or under way, is the model's
+	text    []byte   // the string under way, unescaped, if it is one of these
+	room    [64]byte // for it, unless it is longer
+	unit    rune     // the \u escape under way
 	digits  int
 	half    rune   // the first half of a surrogate pair
 	literal string // what is left of true, false or null
 	offset  int64
 }
 
-func newScan() *scan { return &scan{step: (*scan).value} }
+func newScan() *scan {
+	s := &scan{step: (*scan).value}
+	s.text = s.room[:0]
+	return s
+}
+
+// nesting tells, for each level, whether it is an object or an array.
+type nesting struct {
+	depth   int
+	objects [(maxNesting + 63) / 64]uint64 // a bit for each level
+}
+
+func (n *nesting) enter(object bool) {
+	bit := uint64(1) << (n.depth % 64)
+	n.objects[n.depth/64] &^= bit
+	if object {
+		n.objects[n.depth/64] |= bit
+	}
+	n.depth++
+}
+
+// inObject reports whether the innermost level is an object.
+func (n *nesting) inObject() bool {
+	at := n.depth - 1
+	return n.objects[at/64]>>(at%64)&1 != 0
+}
 
 // feed scans the next piece. After an error the scan is over.
 func (s *scan) feed(piece []byte) error {
 	for at := 0; at < len(piece); {
-		if s.inside && !s.watched() {
+		if s.inside {
 			run := plainRun(piece[at:])
+			s.note(piece[at : at+run])
 			at, s.offset = at+run, s.offset+int64(run)
 			if at == len(piece) {
 				break
@@ -63,15 +92,29 @@ func (s *scan) feed(piece []byte) error {
 }
 
 // plainRun counts the bytes up to the next one that means something in a string.
-// Most of a long body is such runs.
+// Most of a long body is such runs, so eight bytes are looked at at once.
 func plainRun(text []byte) int {
-	for i, c := range text {
-		if c == '"' || c == '\\' || c < ' ' {
-			return i
+	at := 0
+	for ; len(text)-at >= 8; at += 8 {
+		eight := binary.LittleEndian.Uint64(text[at:])
+		if marks := below(eight, ' ') | below(eight^each*'"', 1) | below(eight^each*'\\', 1); marks != 0 {
+			return at + bits.TrailingZeros64(marks)/8
 		}
 	}
-	return len(text)
+	for ; at < len(text); at++ {
+		if c := text[at]; c == '"' || c == '\\' || c < ' ' {
+			break
+		}
+	}
+	return at
 }
+
+// each has a one in each of its eight bytes.
+const each = 0x01_01_01_01_01_01_01_01
+
+// below marks the bytes of a word that are less than n, 128 at most, in their top bits.
+// Only the lowest mark is certain: subtracting there borrows from the bytes above.
+func below(word, n uint64) uint64 { return (word - each*n) &^ word & (each * 0x80) }
 
 // finish tells whether the text ended where a JSON text may end.
 func (s *scan) finish() error {
@@ -98,7 +141,7 @@ func (s *scan) value(c byte) error {
 	if space(c) {
 		return nil
 	}
-	if len(s.nesting) == 0 && c != '{' {
+	if s.nesting.depth == 0 && c != '{' {
 		return fmt.Errorf("the body must be a JSON object")
 	}
 	if s.isModel && c != '"' {
@@ -135,22 +178,22 @@ func (s *scan) value(c byte) error {
 }
 
 func (s *scan) enter(object bool) error {
-	if len(s.nesting) == maxNesting {
+	if s.nesting.depth == maxNesting {
 		return s.wrong(fmt.Sprintf("nested deeper than %d", maxNesting))
 	}
-	s.nesting = append(s.nesting, object)
+	s.nesting.enter(object)
 	return nil
 }
 
 // leave closes the innermost object or array, whose kind the caller has checked.
 func (s *scan) leave() {
-	s.nesting = s.nesting[:len(s.nesting)-1]
+	s.nesting.depth--
 	s.afterValue()
 }
 
 func (s *scan) afterValue() {
 	s.step = (*scan).separator
-	if len(s.nesting) == 0 {
+	if s.nesting.depth == 0 {
 		s.done, s.step = true, (*scan).end
 	}
 }
@@ -201,7 +244,7 @@ func (s *scan) separator(c byte) error {
 	if space(c) {
 		return nil
 	}
-	object := s.nesting[len(s.nesting)-1]
+	object := s.nesting.inObject()
 	switch {
 	case c == ',' && object:
 		s.step = (*scan).key
@@ -224,40 +267,37 @@ func (s *scan) end(c byte) error {
 
 func (s *scan) goInside() { s.step, s.inside = (*scan).str, true }
 
-// str is within a string.
+// str is within a string, at a byte that ends a run.
 func (s *scan) str(c byte) error {
-	switch {
-	case c == '"':
-		s.inside = false
+	s.inside = false
+	switch c {
+	case '"':
 		return s.endString()
-	case c == '\\':
-		s.step, s.inside = (*scan).escape, false
-	case c < ' ':
-		return s.unexpected(c, "a character of a string")
-	default:
-		s.note(c)
+	case '\\':
+		s.step = (*scan).escape
+		return nil
 	}
-	return nil
+	return s.unexpected(c, "a character of a string")
 }
 
 // watched reports whether the string under way is one whose text matters.
-func (s *scan) watched() bool { return s.isModel || s.isKey && len(s.nesting) == 1 }
+func (s *scan) watched() bool { return s.isModel || s.isKey && s.nesting.depth == 1 }
 
-func (s *scan) note(c byte) {
-	if s.watched() {
+// note takes in what a string says.
+func (s *scan) note(text []byte) {
+	if len(text) > 0 && s.watched() {
 		s.flushHalf()
-		s.add(c)
+		s.add(text)
 	}
 }
 
 // add keeps no more than it takes to see that a text is too long.
-func (s *scan) add(text ...byte) {
-	if len(s.text) <= maxModel {
-		s.text = append(s.text, text...)
-	}
+func (s *scan) add(text []byte) {
+	more := min(len(text), maxModel+1-len(s.text))
+	s.text = append(s.text, text[:more]...)
 }
 
-func (s *scan) addRune(r rune) { s.add(utf8.AppendRune(nil, r)...) }
+func (s *scan) addRune(r rune) { s.add(utf8.AppendRune(make([]byte, 0, utf8.UTFMax), r)) }
 
 // flushHalf writes a surrogate that found no partner as the replacement character.
 func (s *scan) flushHalf() {
@@ -273,8 +313,8 @@ func (s *scan) endString() error {
 	case s.isKey:
 		s.isKey = false
 		s.step = (*scan).colon
-		if len(s.nesting) == 1 {
-			return s.endKey(string(s.text))
+		if s.nesting.depth == 1 {
+			return s.endKey(s.text)
 		}
 	case s.isModel:
 		s.isModel = false
@@ -286,18 +326,23 @@ func (s *scan) endString() error {
 	return nil
 }
 
-func (s *scan) endKey(key string) error {
-	switch {
-	case key == "model" && s.found:
-		return fmt.Errorf(`the key "model" stands twice`)
-	case key == "model":
+func (s *scan) endKey(key []byte) error {
+	switch string(key) {
+	case "model":
+		if s.found {
+			return fmt.Errorf(`the key "model" stands twice`)
+		}
 		s.isModel, s.found, s.text = true, true, s.text[:0]
-	case key == "stream":
+	case "stream":
 		s.isStream = true
-	case s.prompt == 0 && (key == "messages" || key == "prompt" || key == "input"):
-		s.prompt = s.offset
-	case len(key) == len("model") && strings.EqualFold(key, "model"):
-		return fmt.Errorf(`the key %q is read as "model" by some servers and not by others: write it in lower case, once`, key)
+	case "messages", "prompt", "input":
+		if s.prompt == 0 {
+			s.prompt = s.offset
+		}
+	default:
+		if len(key) == len("model") && bytes.EqualFold(key, []byte("model")) {
+			return fmt.Errorf(`the key %q is read as "model" by some servers and not by others: write it in lower case, once`, key)
+		}
 	}
 	return nil
 }
@@ -327,7 +372,7 @@ func (s *scan) escape(c byte) error {
 		return s.unexpected(c, "an escape")
 	}
 	s.goInside()
-	s.note(plain)
+	s.note([]byte{plain})
 	return nil
 }
 

@@ -79,14 +79,14 @@ var timeouts = []struct {
 
 // allowance is how long the client waits; not given: for ever.
 func allowance(h http.Header) (wait time.Duration, given bool, err error) {
-	for _, field := range timeouts {
-		value := h.Get(field.name)
+	for _, timeout := range timeouts {
+		value := field(h, timeout.name)
 		if value == "" {
 			continue
 		}
-		wait, err = field.read(value)
+		wait, err = timeout.read(value)
 		if err != nil || wait <= 0 || wait > longestPatience {
-			return 0, false, errors.New(field.name)
+			return 0, false, errors.New(timeout.name)
 		}
 		return wait, true, nil
 	}

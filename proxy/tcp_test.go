@@ -15,12 +15,13 @@ import (
 	"time"
 
 	"proxima/geo"
+	"proxima/proxy/transport"
 	"proxima/router"
 )
 
 // onLoopback joins a router to one endpoint with real sockets, for what wires in
 // memory do not show.
-func onLoopback(t *testing.T, next *http.Transport, endpoint http.HandlerFunc) (h *Handler, last func() router.Record) {
+func onLoopback(t *testing.T, next *transport.Transport, endpoint http.HandlerFunc) (h *Handler, last func() router.Record) {
 	t.Helper()
 	server := httptest.NewServer(endpoint)
 	t.Cleanup(server.Close)
@@ -56,7 +57,7 @@ func cutsAStream(w http.ResponseWriter, _ *http.Request) {
 }
 
 func TestOverHTTP10ACutStreamEndsWithAReset(t *testing.T) {
-	h, last := onLoopback(t, NewTransport(nil, nil), cutsAStream)
+	h, last := onLoopback(t, new(transport.Transport), cutsAStream)
 	server := httptest.NewServer(h)
 	defer server.Close()
 	conn, err := net.Dial("tcp", server.Listener.Addr().String())
@@ -79,7 +80,7 @@ func TestOverHTTP10ACutStreamEndsWithAReset(t *testing.T) {
 // TestHalfARequestIsNotAnsweredAsIfItWereWhole is about a client that closes its
 // way in and still listens.
 func TestHalfARequestIsNotAnsweredAsIfItWereWhole(t *testing.T) {
-	h, last := onLoopback(t, NewTransport(nil, nil), cutsAStream)
+	h, last := onLoopback(t, new(transport.Transport), cutsAStream)
 	server := httptest.NewServer(h)
 	defer server.Close()
 	conn, err := net.Dial("tcp", server.Listener.Addr().String())
@@ -98,7 +99,7 @@ func TestHalfARequestIsNotAnsweredAsIfItWereWhole(t *testing.T) {
 }
 
 func TestOverHTTP2ACutStreamEndsWithAnError(t *testing.T) {
-	h, last := onLoopback(t, NewTransport(nil, nil), cutsAStream)
+	h, last := onLoopback(t, new(transport.Transport), cutsAStream)
 	server := httptest.NewUnstartedServer(h)
 	server.EnableHTTP2 = true
 	server.StartTLS()
@@ -118,7 +119,7 @@ func TestOverHTTP2ACutStreamEndsWithAnError(t *testing.T) {
 }
 
 func TestOverHTTP2ALongBodyPassesWhileItsAnswerComes(t *testing.T) {
-	h, last := onLoopback(t, NewTransport(nil, nil), func(w http.ResponseWriter, r *http.Request) {
+	h, last := onLoopback(t, new(transport.Transport), func(w http.ResponseWriter, r *http.Request) {
 		_ = http.NewResponseController(w).EnableFullDuplex()
 		_, _ = io.WriteString(w, "early ")
 		_ = http.NewResponseController(w).Flush()
@@ -155,7 +156,7 @@ func TestOverHTTP2ALongBodyPassesWhileItsAnswerComes(t *testing.T) {
 func TestAnAddressThatMayNotBeDialledIsRefused(t *testing.T) {
 	forbidden := errors.New("not this address")
 	careful := &net.Dialer{Control: func(_, _ string, _ syscall.RawConn) error { return forbidden }}
-	h, last := onLoopback(t, NewTransport(careful.DialContext, nil), cutsAStream)
+	h, last := onLoopback(t, &transport.Transport{Dial: careful.DialContext}, cutsAStream)
 	got := httptest.NewRecorder()
 	h.ServeHTTP(got, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/a", http.NoBody))
 	r := last()

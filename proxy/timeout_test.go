@@ -54,7 +54,8 @@ func TestATimerThatIsLateBeginsTheWaitAnew(t *testing.T) {
 func TestAWatchdogThatIsLateBeginsItsWatchAnew(t *testing.T) {
 	now := time.Now()
 	a := &attempt{cancel: func(cause error) { t.Errorf("cancelled: %v", cause) }}
-	w := &watchdog{stall: 30 * time.Second, to: &outlet{}, attempt: a, waiting: now.Add(-2 * time.Minute)}
+	w := &watchdog{stall: 30 * time.Second, to: &outlet{}, attempt: a, began: now.Add(-3 * time.Minute)}
+	w.waiting.Store(w.at(now.Add(-2 * time.Minute)))
 	if next, _ := w.judge(now); next != w.stall {
 		t.Errorf("it looks again after %v, want %v", next, w.stall)
 	}

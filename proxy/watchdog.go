@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,18 +14,23 @@ type watchdog struct {
 	keepAlive time.Duration // 0: no comments
 	to        *outlet
 	comment   []byte
+	full      func()    // sees to a client that has yet to take a comment
+	began     time.Time // before it is first waited for
 
-	mu      sync.Mutex
+	waiting atomic.Int64 // since when the attempt is waited for: ns since began; 0: it is not
+	between atomic.Bool  // the client is between two events, where a comment may stand
+
+	mu      sync.Mutex // guards what follows
 	attempt *attempt
-	waiting time.Time // since when it is waited for; zero: it is not
-	between bool      // the client is between two events, where a comment may stand
 	stopped bool
-	timer   *time.Timer // nil: nothing is ever due
+	timer   *time.Timer // nil: nothing is ever due; never changes
 }
 
-// watchOver sets a watchdog on the flow.
-func (f *flow) watchOver() *watchdog {
-	w := &watchdog{stall: f.rules.StallTimeout, to: f.to}
+// watchOver sets the watchdog on the flow.
+func (f *flow) watchOver() {
+	w := &f.guard
+	w.full = f.drainSoon
+	w.stall, w.to, w.began = f.rules.StallTimeout, f.to, f.now.Add(-1)
 	if w.comment = f.dialect.Comment("keep-alive"); f.events && w.comment != nil {
 		w.keepAlive = f.settings.KeepAlive
 	}
@@ -33,7 +39,6 @@ func (f *flow) watchOver() *watchdog {
 	if first := w.shortest(); first > 0 {
 		w.timer = time.AfterFunc(first, w.look)
 	}
-	return w
 }
 
 // shortest is after how much silence something may be due; 0: nothing ever is.
@@ -44,25 +49,26 @@ func (w *watchdog) shortest() time.Duration {
 	return w.stall
 }
 
-// begin says that an attempt is waited for.
+// begin says that an attempt is waited for. Whoever calls it does so in turn.
 func (w *watchdog) begin(a *attempt, between bool) {
-	if w.timer == nil {
-		return
+	if w.attempt != a {
+		w.mu.Lock()
+		w.attempt = a
+		w.mu.Unlock()
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.attempt, w.between, w.waiting = a, between, time.Now()
+	w.between.Store(between)
+	w.waiting.Store(w.at(time.Now()))
 }
 
-// end says that it is not any more, as long as the client takes what it brought.
-func (w *watchdog) end() {
-	if w.timer == nil {
-		return
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.waiting = time.Time{}
+// end says that it is not any more, as long as the client takes what it brought. It
+// returns the time.
+func (w *watchdog) end() time.Time {
+	w.waiting.Store(0)
+	return time.Now()
 }
+
+// at is a time as waiting has it.
+func (w *watchdog) at(now time.Time) int64 { return int64(now.Sub(w.began)) }
 
 // look does what is due, and sets the time of the next look.
 func (w *watchdog) look() {
@@ -70,6 +76,7 @@ func (w *watchdog) look() {
 	next, comment := w.judge(now)
 	if comment {
 		w.to.remark(w.comment, w.keepAlive, now)
+		w.full()
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -82,21 +89,11 @@ func (w *watchdog) look() {
 // hear something, and after how long to look again.
 func (w *watchdog) judge(now time.Time) (next time.Duration, comment bool) {
 	quiet := w.to.quiet(now)
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	next = w.shortest()
-	if w.stall > 0 && !w.waiting.IsZero() {
-		left := w.stall - now.Sub(w.waiting)
-		switch {
-		case left < -standstill:
-			w.waiting, left = now, w.stall
-		case left <= 0:
-			w.attempt.cancel(errStalled)
-			left = w.stall
-		}
-		next = min(next, left)
+	if since := w.waiting.Load(); w.stall > 0 && since != 0 {
+		next = min(next, w.bark(since, now))
 	}
-	if w.keepAlive > 0 && w.between {
+	if w.keepAlive > 0 && w.between.Load() {
 		left := w.keepAlive - quiet
 		if left <= 0 {
 			return next, true
@@ -104,6 +101,23 @@ func (w *watchdog) judge(now time.Time) (next time.Duration, comment bool) {
 		next = min(next, left)
 	}
 	return next, false
+}
+
+// bark ends an attempt that is waited for since then, if that is too long, and returns
+// how long it has left. A wait that nobody could watch begins anew.
+func (w *watchdog) bark(since int64, now time.Time) (left time.Duration) {
+	left = w.stall - time.Duration(w.at(now)-since)
+	switch {
+	case left < -standstill:
+		w.waiting.CompareAndSwap(since, w.at(now))
+	case left <= 0 && w.waiting.Load() == since:
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.attempt.cancel(errStalled)
+	case left > 0:
+		return left
+	}
+	return w.stall
 }
 
 // stop ends the watch. A comment that is under way may still go out.

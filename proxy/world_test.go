@@ -23,18 +23,27 @@ import (
 	"go.uber.org/goleak"
 
 	"proxima/geo"
+	"proxima/proxy/transport"
 	"proxima/router"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // story tells one test in a world of its own, where time passes only when nothing
-// else happens. Every story ends the same way: nobody is left at an endpoint.
+// else happens, and once more in one where streams rest. Every story ends the same way:
+// nobody is left at an endpoint.
 func story(t *testing.T, tell func(w *world)) {
+	t.Helper()
+	storyWhere(t, false, tell)
+	t.Run("at rest", func(t *testing.T) { storyWhere(t, true, tell) })
+}
+
+func storyWhere(t *testing.T, streamsRest bool, tell func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{
 			t:        t,
+			rests:    streamsRest,
 			network:  &network{ports: map[string]*port{}},
 			from:     "198.51.100.7:40000",
 			places:   map[string]geo.Location{"198.51.100.7": washington, "203.0.113.9": berlin},
@@ -52,13 +61,14 @@ type world struct {
 	settings  Settings
 	steering  router.Steering
 	from      string // the address that clients connect from
+	rests     bool   // streams let go of their goroutines
 	places    map[string]geo.Location
 	endpoints []*endpoint
 
 	live      *router.Live
 	handler   *Handler
 	server    *http.Server
-	transport *http.Transport
+	transport *transport.Transport
 	streams   atomic.Int64 // open now
 	clients   []*client
 
@@ -120,12 +130,17 @@ func (w *world) open() {
 	for _, e := range w.endpoints {
 		w.believe(e, router.Up)
 	}
-	w.transport = NewTransport(nil, nil)
-	w.transport.DialContext = func(ctx context.Context, _, address string) (net.Conn, error) {
+	w.transport = new(transport.Transport)
+	w.transport.Dial = func(ctx context.Context, _, address string) (net.Conn, error) {
 		return w.network.dial(ctx, address, "10.9.9.9:1")
 	}
 	w.handler = w.newHandler()
-	w.server = &http.Server{Handler: w.handler, DisableGeneralOptionsHandler: true, Protocols: new(http.Protocols)}
+	var handler http.Handler = w.handler
+	if w.rests {
+		handler = detaching{w.handler}
+		w.handler.Failover.Next = resting{w.transport}
+	}
+	w.server = &http.Server{Handler: handler, DisableGeneralOptionsHandler: true, Protocols: new(http.Protocols)}
 	w.server.Protocols.SetHTTP1(true)
 	w.server.Protocols.SetUnencryptedHTTP2(true)
 	door := w.network.listen("proxima.test:80")
@@ -482,13 +497,17 @@ func (e *endpoint) requests() []string {
 	return e.asked
 }
 
-// last is the last request that the endpoint saw, with short line ends.
+// last is the last request that the endpoint saw, with short line ends and its fields in
+// order: they have none on the wire.
 func (e *endpoint) last() string {
 	all := e.requests()
 	if len(all) == 0 {
 		return "none"
 	}
-	return strings.ReplaceAll(all[len(all)-1], "\r\n", "\n")
+	head, content, _ := strings.Cut(strings.ReplaceAll(all[len(all)-1], "\r\n", "\n"), "\n\n")
+	lines := strings.Split(head, "\n")
+	slices.Sort(lines[1:])
+	return strings.Join(lines, "\n") + "\n\n" + content
 }
 
 // hungUpOn is how many calls the router ended before the endpoint did.

@@ -3,7 +3,6 @@ package peers
 import (
 	"context"
 	_ "embed"
-	"os/exec"
 )
 
 //go:embed haproxy.cfg
@@ -37,27 +36,35 @@ type haproxySettings struct {
 
 // HAProxy is HAProxy as this machine has it installed.
 func HAProxy(name string, choice HAProxyChoice) Peer {
-	return Peer{Name: name, Start: func(ctx context.Context, w *World) (*Process, error) {
-		program, err := exec.LookPath("haproxy")
-		if err != nil {
-			return nil, &Missing{Program: "haproxy", Install: "apt-get install haproxy"}
-		}
+	return installed(name, "haproxy", "-v", func(ctx context.Context, w *World, program string) (*Process, error) {
 		config, err := w.writeHAProxy(name, choice)
 		if err != nil {
 			return nil, err
 		}
-		address, socket, err := listen()
-		if err != nil {
-			return nil, err
-		}
-		defer socket.Close()
-		process, err := command{name: name, path: program, args: []string{"-db", "-f", config}, socket: socket}.start(ctx, w.Folder)
-		if err != nil {
-			return nil, err
-		}
-		process.URL = "http://" + address
-		return process, process.answers(ctx)
-	}}
+		return listenAs(ctx, w, command{name: name, path: program, args: []string{"-db", "-f", config}})
+	})
+}
+
+// listenAs starts a router that takes over a listening socket.
+func listenAs(ctx context.Context, w *World, c command) (*Process, error) {
+	address, socket, err := listen()
+	if err != nil {
+		return nil, err
+	}
+	defer socket.Close()
+	c.socket = socket
+	return listenAt(ctx, w, address, c)
+}
+
+// listenAt starts a router that listens at an address by itself.
+func listenAt(ctx context.Context, w *World, address string, c command) (*Process, error) {
+	c.core = w.routerCore()
+	process, err := c.start(ctx, w.Folder)
+	if err != nil {
+		return nil, err
+	}
+	process.URL = "http://" + address
+	return process, process.answers(ctx)
 }
 
 func (w *World) writeHAProxy(name string, choice HAProxyChoice) (config string, err error) {

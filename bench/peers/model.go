@@ -23,13 +23,9 @@ func ModelServer(ctx context.Context) (was bool, err error) {
 	if !was {
 		return false, nil
 	}
-	var settings modelserver.Settings
+	var settings regionServer
 	if err := json.Unmarshal([]byte(text), &settings); err != nil {
 		return true, fmt.Errorf("read %s: %w", modelServerVariable, err)
-	}
-	listener, err := net.FileListener(os.NewFile(inherited, "socket"))
-	if err != nil {
-		return true, fmt.Errorf("take over the socket of %s: %w", settings.Region, err)
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -37,13 +33,30 @@ func ModelServer(ctx context.Context) (was bool, err error) {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		stop()
 	}()
-	return true, modelserver.New(settings).Serve(ctx, listener)
+	return true, settings.serve(ctx, os.NewFile(inherited, "socket"))
+}
+
+// regionServer is what the process of a region is told.
+type regionServer struct {
+	Bare  bool
+	Model modelserver.Settings
+}
+
+func (s regionServer) serve(ctx context.Context, socket *os.File) error {
+	if s.Bare {
+		return serveBare(ctx, socket)
+	}
+	listener, err := net.FileListener(socket)
+	if err != nil {
+		return fmt.Errorf("take over the socket of %s: %w", s.Model.Region, err)
+	}
+	return modelserver.New(s.Model).Serve(ctx, listener)
 }
 
 // start starts the region's model server and notes its address.
-func (r *Region) start(ctx context.Context, folder string) (*Process, error) {
+func (r *Region) start(ctx context.Context, folder string, core *int) (*Process, error) {
 	r.Model.Region = r.Name
-	settings, err := json.Marshal(r.Model)
+	settings, err := json.Marshal(regionServer{r.Bare, r.Model})
 	if err != nil {
 		return nil, err
 	}
@@ -57,12 +70,12 @@ func (r *Region) start(ctx context.Context, folder string) (*Process, error) {
 	}
 	defer socket.Close()
 	process, err := command{
-		name: "model-server-" + r.Name, path: program, socket: socket,
+		name: "model-server-" + r.Name, path: program, socket: socket, core: core,
 		env: []string{modelServerVariable + "=" + string(settings)},
 	}.start(ctx, folder)
 	if err != nil {
 		return nil, err
 	}
-	r.Address, process.URL = address, "http://"+address
+	r.Address, r.Server, process.URL = address, process, "http://"+address
 	return process, process.answers(ctx)
 }

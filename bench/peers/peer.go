@@ -31,6 +31,11 @@ import (
 type Peer struct {
 	Name string
 
+	// Version says which version of the router takes part, once it was made ready
+	// in the world's folder. The error is a *Missing when the router's program is not
+	// on this machine.
+	Version func(ctx context.Context, w *World) (string, error)
+
 	// Start starts the router in front of an open world and returns when it
 	// answers. It ends with ctx at the latest. The error is a *Missing when the
 	// router's program is not on this machine.
@@ -52,6 +57,13 @@ func (m *Missing) Error() string {
 type World struct {
 	Folder  string
 	Regions []Region
+	Cores   *Cores // nil: everything runs wherever the kernel likes
+}
+
+// Cores are processors, each for one side of a measurement alone.
+type Cores struct {
+	Router int
+	Load   int // also for the model servers
 }
 
 // Region is a place with one endpoint, which is a simulated model server.
@@ -60,7 +72,9 @@ type Region struct {
 	Place   geo.Location         // where it is
 	Clients netip.Prefix         // the clients that it is near to
 	Model   modelserver.Settings // its Region is set when the world opens
+	Bare    bool                 // instead of Model, a server as cheap as can be: package bench/raw
 	Address string               // host and port; set when the world opens
+	Server  *Process             // of the endpoint; set when the world opens
 }
 
 // Open starts the model servers. They end with ctx or when closed is called,
@@ -69,7 +83,7 @@ func (w *World) Open(ctx context.Context) (closed func(), err error) {
 	var started []*Process
 	closed = func() { Stop(started...) }
 	for i := range w.Regions {
-		process, err := w.Regions[i].start(ctx, w.Folder)
+		process, err := w.Regions[i].start(ctx, w.Folder, w.loadCore())
 		if err != nil {
 			closed()
 			return nil, fmt.Errorf("start the model server of %s: %w", w.Regions[i].Name, err)
@@ -77,6 +91,20 @@ func (w *World) Open(ctx context.Context) (closed func(), err error) {
 		started = append(started, process)
 	}
 	return closed, nil
+}
+
+func (w *World) loadCore() *int {
+	if w.Cores == nil {
+		return nil
+	}
+	return &w.Cores.Load
+}
+
+func (w *World) routerCore() *int {
+	if w.Cores == nil {
+		return nil
+	}
+	return &w.Cores.Router
 }
 
 // Nearest are all regions in the order of their distance from one of them, which

@@ -102,7 +102,7 @@ func TestAWorldIsProcessesThatAreGoneWhenItIsClosed(t *testing.T) {
 func TestAWorldEndsWithItsContext(t *testing.T) {
 	w := &World{Folder: t.TempDir(), Regions: someRegions()[:1]}
 	ctx, cancel := context.WithCancel(t.Context())
-	process, err := w.Regions[0].start(ctx, w.Folder)
+	process, err := w.Regions[0].start(ctx, w.Folder, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,6 +30,7 @@ const inherited = 3
 type Process struct {
 	URL string // where it answers HTTP
 
+	pid   int
 	log   string             // file of what it says
 	stop  context.CancelFunc // nil: somebody else's
 	ended chan struct{}      // closed when the process is gone
@@ -47,6 +48,15 @@ func Stop(processes ...*Process) {
 	}
 }
 
+// Kill ends a process at once, as a crash would, and returns when it is gone.
+func (p *Process) Kill() error {
+	if err := syscall.Kill(p.pid, syscall.SIGKILL); err != nil {
+		return err
+	}
+	<-p.ended
+	return nil
+}
+
 // command is a program that is yet to be started.
 type command struct {
 	name   string // of its log
@@ -54,6 +64,7 @@ type command struct {
 	args   []string
 	env    []string // besides this process's own
 	socket *os.File // nil: it listens by itself
+	core   *int     // the only one that it may run on; nil: any
 }
 
 // start starts the program. When ctx ends it is asked to end, and soon after that
@@ -75,13 +86,13 @@ func (c command) start(ctx context.Context, folder string) (*Process, error) {
 	}
 	_, err = cmd.StdinPipe()
 	if err == nil {
-		err = cmd.Start()
+		err = startOn(c.core, cmd)
 	}
 	if err != nil {
 		stop()
 		return nil, err
 	}
-	p := &Process{log: log.Name(), stop: stop, ended: make(chan struct{})}
+	p := &Process{pid: cmd.Process.Pid, log: log.Name(), stop: stop, ended: make(chan struct{})}
 	go func() {
 		defer close(p.ended)
 		p.err = cmd.Wait()
@@ -135,7 +146,14 @@ func (p *Process) until(ctx context.Context, what string, so func() bool) error 
 	return nil
 }
 
-// explained adds to an error what the process said last.
+// Explain adds to an error what the process said last.
+func (p *Process) Explain(err error) error {
+	if err == nil || p.log == "" {
+		return err
+	}
+	return p.explained(err)
+}
+
 func (p *Process) explained(err error) error {
 	if err == nil {
 		err = errors.New("exit status 0")

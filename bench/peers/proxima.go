@@ -2,6 +2,7 @@ package peers
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	_ "embed"
 	"encoding/json"
@@ -24,34 +25,48 @@ type proximaSettings struct {
 // directory. When declared, its configuration says how many answers each endpoint
 // makes at once; otherwise Proxima has to find out.
 func Proxima(name string, declared bool) Peer {
-	return Peer{Name: name, Start: func(ctx context.Context, w *World) (*Process, error) {
-		program, err := buildProxima(ctx, w.Folder)
-		if err != nil {
-			return nil, err
-		}
-		config, err := w.write(name+".yaml", proximaConfig, proximaSettings{w.Regions, declared})
-		if err != nil {
-			return nil, err
-		}
-		process, err := command{name: name, path: program, args: []string{"serve", "-c", config}}.start(ctx, w.Folder)
-		if err != nil {
-			return nil, err
-		}
-		if err := process.until(ctx, "it listened", process.saysWhere); err != nil {
-			return nil, err
-		}
-		return process, process.answers(ctx)
-	}}
+	return proxima(name, "", proximaConfig, func(w *World) any { return proximaSettings{w.Regions, declared} })
 }
 
-// buildProxima builds the program, or finds that it is up to date.
-func buildProxima(ctx context.Context, folder string) (path string, err error) {
-	path = filepath.Join(folder, "proxima")
+// proxima is a router of this module with a configuration made of a template. The
+// binary is "" when it is yet to be built.
+func proxima(name, binary, form string, values func(*World) any) Peer {
+	program := func(w *World) string { return cmp.Or(binary, filepath.Join(w.Folder, "proxima")) }
+	return Peer{
+		Name: name,
+		Version: func(ctx context.Context, w *World) (string, error) {
+			if binary == "" {
+				if err := buildProxima(ctx, program(w)); err != nil {
+					return "", err
+				}
+			}
+			return says(ctx, program(w), "version")
+		},
+		Start: func(ctx context.Context, w *World) (*Process, error) {
+			config, err := w.write(name+".yaml", form, values(w))
+			if err != nil {
+				return nil, err
+			}
+			c := command{name: name, path: program(w), args: []string{"serve", "-c", config}, core: w.routerCore()}
+			process, err := c.start(ctx, w.Folder)
+			if err != nil {
+				return nil, err
+			}
+			if err := process.until(ctx, "it listened", process.saysWhere); err != nil {
+				return nil, err
+			}
+			return process, process.answers(ctx)
+		},
+	}
+}
+
+// buildProxima builds the program from the sources in the working directory.
+func buildProxima(ctx context.Context, path string) error {
 	says, err := exec.CommandContext(ctx, "go", "build", "-o", path, "proxima/cmd/proxima").CombinedOutput()
 	if err != nil {
-		return "", fmt.Errorf("build proxima: %w\n%s", err, says)
+		return fmt.Errorf("build proxima: %w\n%s", err, says)
 	}
-	return path, nil
+	return nil
 }
 
 // saysWhere looks for the line of Proxima's log that says where it listens.

@@ -41,6 +41,9 @@ func (s *service) joinClients(c *configs.Config) error {
 		},
 		Opened: s.metrics.Connections,
 	}
+	if s.poller != nil {
+		s.clients.Leaving = s.poller.Leaving
+	}
 	for _, why := range edge.Reasons() {
 		s.metrics.TurnedAwayFor(string(why))
 	}

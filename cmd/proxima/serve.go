@@ -65,11 +65,12 @@ func (a *app) serve(ctx context.Context, file, state string, notice time.Duratio
 	if undo, err := zap.RedirectStdLogAt(log, zap.DebugLevel); err == nil {
 		defer undo() // net/http's transport has no log of its own
 	}
+	pacer := setMemory(a.env, os.DirFS("/"), log) // before newService, which reads the limit
 	s, err := newService(start, a.env, log, level)
 	if err != nil {
 		return &exit{exitConfig, err}
 	}
-	s.good = good{state}
+	s.good, s.pacer = good{state}, pacer
 	s.admin.Reload = s.askReload
 	if refused != nil {
 		s.report("start", admin.Reload{}, refused)
@@ -145,6 +146,12 @@ func (s *service) tasks(file string) []func(context.Context) {
 		func(ctx context.Context) { _ = s.monitor.Run(ctx) }, // fails only when run twice
 		s.places.Run,
 		s.settle,
+	}
+	if s.poller != nil {
+		tasks = append(tasks, s.poller.Run)
+	}
+	if s.pacer != nil {
+		tasks = append(tasks, s.pacer.Run)
 	}
 	if s.certificates != nil {
 		tasks = append(tasks, s.certificates.Run)

@@ -25,13 +25,16 @@ import (
 	"proxima/geo/world"
 	"proxima/healthcheck"
 	"proxima/metrics"
+	"proxima/poll"
 	"proxima/proxy"
+	"proxima/proxy/transport"
 	"proxima/router"
 )
 
 // service is a router in one process: the parts, joined by functions.
 type service struct {
 	log     *zap.Logger
+	access  *accessLog
 	level   zap.AtomicLevel
 	env     func(string) (string, bool)
 	live    *router.Live
@@ -42,6 +45,7 @@ type service struct {
 	admin   *admin.Server
 	recent  *admin.Recent
 
+	poller       *poll.Poller // nil: this system has none
 	clients      *edge.Server
 	certificates *edge.Certificates      // nil: clients speak plain HTTP
 	cut          context.CancelCauseFunc // ends every request
@@ -49,7 +53,8 @@ type service struct {
 	suspicion atomic.Pointer[admin.SelfSuspicion] // nil: this router trusts its own network
 	compared  admin.Comparison
 
-	good good
+	good  good
+	pacer *pacer // nil: the operator has set GOGC
 
 	inUse    atomic.Pointer[generation] // changed by the reload goroutine alone
 	refused  atomic.Pointer[admin.Refusal]
@@ -103,6 +108,7 @@ func newService(d document, env func(string) (string, bool), log *zap.Logger, le
 	}
 	s := &service{
 		log: log, level: level, env: env,
+		access:  newAccessLog(log),
 		live:    router.NewLive(table),
 		recent:  &admin.Recent{},
 		reloads: make(chan reloading),
@@ -116,6 +122,9 @@ func newService(d document, env func(string) (string, bool), log *zap.Logger, le
 	roots, err := c.TLS.EndpointRoots()
 	if err != nil {
 		return nil, fmt.Errorf("tls.endpoint_ca: %w", err)
+	}
+	if s.poller, err = poll.Open(); err != nil && !errors.Is(err, poll.ErrUnsupported) {
+		return nil, err
 	}
 	s.joinPlaces()
 	connect := s.joinNames()
@@ -223,8 +232,12 @@ func (s *service) believe(id router.EndpointID, status router.Status) {
 }
 
 func (s *service) joinProxy(connect healthcheck.Dial, roots *x509.CertPool) {
+	next := &transport.Transport{Dial: connect, Roots: roots}
+	if s.poller != nil {
+		next.Readable = s.poller.Readable
+	}
 	failover := &proxy.Failover{
-		Next:      proxy.NewTransport(connect, roots),
+		Next:      next,
 		Attempted: func(a *router.Attempt) { s.monitor.Observe(*a, time.Now()) },
 		Completed: func(id router.EndpointID) { s.monitor.Completed(id, time.Now()) },
 	}
@@ -255,7 +268,7 @@ func (s *service) observe(r *router.Record) {
 	s.metrics.Observe(r)
 	s.recent.Add(r)
 	if s.inUse.Load().config.Log.Access {
-		logAccess(s.log, r)
+		s.access.tell(r)
 	}
 }
 

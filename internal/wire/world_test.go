@@ -14,6 +14,7 @@ import (
 	"proxima/edge"
 	"proxima/geo"
 	"proxima/proxy"
+	"proxima/proxy/transport"
 	"proxima/router"
 )
 
@@ -56,8 +57,8 @@ func newWorld(t *testing.T, as setting) *world {
 		g.run()
 		w.regions = append(w.regions, g)
 	}
-	transport := proxy.NewTransport(nil, nil)
-	w.transport = transport
+	next := new(transport.Transport)
+	w.transport = next
 	trusted := func(a netip.Addr) bool {
 		return slices.ContainsFunc(as.proxy.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(a) })
 	}
@@ -66,7 +67,7 @@ func newWorld(t *testing.T, as setting) *world {
 			Live:     w.live(t, as.models),
 			Settings: func() *proxy.Settings { return &as.proxy },
 			Locate:   func(netip.Addr) geo.Location { return geo.Location{} },
-			Failover: &proxy.Failover{Next: transport, Attempted: func(*router.Attempt) {}},
+			Failover: &proxy.Failover{Next: next, Attempted: func(*router.Attempt) {}},
 			Observe:  func(*router.Record) {},
 			Streams:  func(int) {},
 			Panicked: func(value any, stack []byte) { t.Errorf("%v\n%s", value, stack) },

@@ -2,7 +2,6 @@ package stream
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"unicode/utf8"
@@ -27,6 +26,11 @@ type chunk struct {
 // chat does.
 func (c *chunk) onlyRole() bool {
 	return c.role && len(c.text) == 0 && !c.finished && c.trouble == ""
+}
+
+// isText reports whether the chunk says nothing but text.
+func (c *chunk) isText() bool {
+	return len(c.text) > 0 && !c.finished && !c.counted && c.trouble == ""
 }
 
 func (c *chunk) refuse(why string, about ...any) {
@@ -54,7 +58,7 @@ func readChunk(e event) chunk {
 }
 
 func (c *chunk) read(data []byte) {
-	if !json.Valid(data) || trimLeft(data)[0] != '{' {
+	if !isJSON(data) || trimLeft(data)[0] != '{' {
 		c.refuse("an event is no JSON object")
 		return
 	}
@@ -194,10 +198,22 @@ func (i *identity) of(key []byte) []byte {
 }
 
 // learn keeps what is not known yet.
-func (i *identity) learn(from identity) {
+func (i *identity) learn(from *identity) {
+	size := 0
 	for at, value := range from {
 		if i[at] == nil {
-			i[at] = bytes.Clone(value)
+			size += len(value)
+		}
+	}
+	if size == 0 {
+		return
+	}
+	news := make([]byte, 0, size)
+	for at, value := range from {
+		if i[at] == nil && value != nil {
+			before := len(news)
+			news = append(news, value...)
+			i[at] = news[before:len(news):len(news)]
 		}
 	}
 }

@@ -12,12 +12,38 @@ import "bytes"
 // that belonged to it is then an empty line of its own, which clients ignore. Of
 // Lines, every line is an event, and LF ends it.
 func (d Dialect) Border(buf []byte, from int) int {
-	for end := len(buf); end > from; end-- {
-		if c := buf[end-1]; c == '\n' && d == Lines || isLineEnd(c) && d != Lines && endsEmptyLine(buf[:end]) {
+	if d == Lines {
+		if last := bytes.LastIndexByte(buf[from:], '\n'); last >= 0 {
+			return from + last + 1
+		}
+		return 0
+	}
+	for end := lastLineEnd(buf, from); end > from; end = lastLineEnd(buf[:end-1], from) {
+		if endsEmptyLine(buf[:end]) {
 			return end
 		}
 	}
 	return 0
+}
+
+// lastLineEnd is where the last line end ends, if it begins at from or later; or else
+// at most from. It looks a piece at a time: the last bytes are mostly one, or else it
+// is far.
+func lastLineEnd(text []byte, from int) int {
+	const piece = 128
+	for end := len(text); end > from; end -= piece {
+		if isLineEnd(text[end-1]) {
+			return end
+		}
+		near := text[max(from, end-piece):end]
+		if bytes.IndexByte(near, '\n') >= 0 || bytes.IndexByte(near, '\r') >= 0 {
+			for !isLineEnd(text[end-1]) {
+				end--
+			}
+			return end
+		}
+	}
+	return from
 }
 
 // endsEmptyLine reports whether the last line of a text, which has its end, is empty.
@@ -114,6 +140,33 @@ func (e *event) add(line []byte) {
 		return
 	}
 	e.data = append(append(e.data, '\n'), line...)
+}
+
+// dataAt is where the data begins in raw; -1: it is spread over lines, or not all of
+// raw is the event, because its end is missing or an LF that follows would be part of
+// it.
+func (e event) dataAt(d Dialect) int {
+	switch {
+	case len(e.data) == 0, e.raw[len(e.raw)-1] != '\n':
+		return -1
+	case d == Lines:
+		return 0
+	case !endsEmptyLine(e.raw):
+		return -1
+	}
+	at := -1
+	for rest := e.raw; len(rest) > 0; {
+		line := rest
+		line, rest = cutLine(rest)
+		if !isData(line) {
+			continue
+		}
+		if at >= 0 {
+			return -1
+		}
+		at = cap(e.raw) - cap(line) + len(line) - len(e.data)
+	}
+	return at
 }
 
 // appendWith appends the event with other data, and the rest of it as it came.

@@ -52,6 +52,35 @@ func TestABorderLooksOnlyAtWhatIsNew(t *testing.T) {
 	}
 }
 
+func TestDataIsFoundWhereItStandsInItsEvent(t *testing.T) {
+	for _, c := range []struct {
+		dialect Dialect
+		event   string
+		want    int
+	}{
+		{Chat, "data: 1\n\n", 6},
+		{Chat, "data:1\n\n", 5},
+		{Chat, "data: 1\r\n\r\n", 6},
+		{Chat, ": data: 1\nevent: a\ndata:  1\nid: 1\n\n", 25},
+		{Chat, "data: 1\ndata: 2\n\n", -1},
+		{Chat, ": 1\n\n", -1},
+		{Chat, "data\n\n", -1},
+		{Chat, "data: 1\n", -1},
+		{Chat, "data: 1\r\n", -1},
+		{Chat, "data: 1\r\r", -1},
+		{Chat, "data: 1", -1},
+		{Lines, "1\n", 0},
+		{Lines, "1\r\n", 0},
+		{Lines, "1", -1},
+		{Lines, "\n", -1},
+	} {
+		e, _ := c.dialect.next(append([]byte(c.event), "data: 3\n\n"...)[:len(c.event)])
+		if got := e.dataAt(c.dialect); got != c.want {
+			t.Errorf("dialect %v: in %q the data is at %d, want %d", c.dialect, c.event, got, c.want)
+		}
+	}
+}
+
 // borders is Border told slowly, for every prefix of a text by its length: read from
 // the start, a line at a time, where a CR ends its line both before and after the LF
 // that may belong to it.

@@ -79,10 +79,12 @@ func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\r' || c == '\
 
 func stringEnd(text []byte) int {
 	for i := 1; i < len(text); i++ {
-		switch text[i] {
-		case '"':
+		i += plainRun(text[i:])
+		switch {
+		case i == len(text):
+		case text[i] == '"':
 			return i + 1
-		case '\\':
+		case text[i] == '\\':
 			i++
 		}
 	}

@@ -1,7 +1,6 @@
 package stream
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -34,7 +33,7 @@ func NewTale(d Dialect, body []byte) (*Tale, error) {
 	if d != Chat && d != Text {
 		return nil, notContinuable("only chat completions and completions can")
 	}
-	if !json.Valid(body) {
+	if !isJSON(body) {
 		return nil, notContinuable("the request is not JSON")
 	}
 	p, seen := plan{dialect: d}, names{}

@@ -23,11 +23,14 @@ func (t *Tale) firm(text []byte) []byte {
 // spaceAtEnd is the length of the space, or of the escaped end of a line or tab, that
 // ends a text; 0 if something else does.
 func spaceAtEnd(text []byte) int {
-	switch {
-	case bytes.HasSuffix(text, []byte(" ")):
+	if len(text) == 0 {
+		return 0
+	}
+	switch last := len(text) - 1; text[last] {
+	case ' ':
 		return 1
-	case bytes.HasSuffix(text, []byte(`\n`)), bytes.HasSuffix(text, []byte(`\r`)), bytes.HasSuffix(text, []byte(`\t`)):
-		if before := bytes.TrimRight(text[:len(text)-1], `\`); (len(text)-1-len(before))%2 == 1 {
+	case 'n', 'r', 't':
+		if before := bytes.TrimRight(text[:last], `\`); (last-len(before))%2 == 1 {
 			return 2
 		}
 	}

@@ -53,15 +53,6 @@ func DialectOf(path, mediaType string) Dialect {
 	return Opaque
 }
 
-// FirstIsError reports whether a stream begins with an error that the server
-// reports, before any content: then the answer may still come from elsewhere. The
-// events are all of the stream so far, whole ones. Of an Opaque stream it is false.
-func (d Dialect) FirstIsError(events []byte) bool {
-	w := NewWatch(d, 1)
-	w.See(events)
-	return w.Failed() && !w.Began()
-}
-
 // Failure is an event that tells the client in its dialect that the stream failed,
 // in the shape that the API's documentation gives: OpenAI's error object, which an
 // Opaque stream gets too, Anthropic's and Responses' error events, Ollama's line.

@@ -43,6 +43,10 @@ type Tale struct {
 	finished bool   // the finish reason is known
 	done     bool   // [DONE] came
 	dead     error  // why the stream cannot go on elsewhere
+	resumed  bool   // what comes is another endpoint's
+
+	form *form  // nil: none was needed so far
+	read uint32 // the number of the last form of which an event was read
 }
 
 // Hear takes whole events that go to the client as they are. An error wraps
@@ -51,11 +55,46 @@ type Tale struct {
 // itself may well go on.
 func (t *Tale) Hear(events []byte) error {
 	for len(events) > 0 {
-		var e event
-		e, events = t.dialect.next(events)
-		t.hear(readChunk(e))
+		if text, rest, alike := t.form.match(events); alike && t.hearAlike(text) {
+			t.form.hit()
+			events = rest
+		} else {
+			events = t.hearNext(events, alike)
+		}
 	}
 	return t.dead
+}
+
+// hearAlike hears an event of the form, if what that says is known. The first of a form
+// must be read: it may have more to learn than text, of what all chunks have alike.
+func (t *Tale) hearAlike(text []byte) bool {
+	switch {
+	case t.dead != nil:
+		t.begun = t.begun || t.form.begins
+		return true
+	case !t.form.tells, t.form.number != t.read:
+		return false
+	}
+	t.hear(&chunk{isObject: true, role: t.form.role, speaks: true, text: text})
+	return true
+}
+
+// hearNext hears the next event by reading it.
+func (t *Tale) hearNext(events []byte, alike bool) (rest []byte) {
+	e, rest := t.dialect.next(events)
+	c := readChunk(e)
+	t.hear(&c)
+	if !alike && len(c.text) > 0 {
+		if t.form == nil {
+			t.form = new(form)
+		}
+		t.form.missed(t.dialect, e)
+		_, _, alike = t.form.match(e.raw)
+	}
+	if alike {
+		t.read = t.form.number
+	}
+	return rest
 }
 
 // Continuable reports whether the stream, should it break now, may go on elsewhere.
@@ -98,7 +137,7 @@ func (t *Tale) ended() bool {
 // Resume says that the next events come from another endpoint, which was sent the
 // Request as it is at this moment.
 func (t *Tale) Resume() {
-	t.tokens, t.before = t.spoken, t.spoken
+	t.resumed, t.tokens, t.before = true, t.spoken, t.spoken
 	t.owed = t.text[len(t.firm(t.text)):]
 }
 
@@ -116,7 +155,7 @@ func (t *Tale) Translate(events []byte) ([]byte, error) {
 		e, events = t.dialect.next(events)
 		c := readChunk(e)
 		out = t.translate(out, e, &c)
-		t.hear(c)
+		t.hear(&c)
 	}
 	return out, t.dead
 }
@@ -166,7 +205,7 @@ func (t *Tale) editUsage(key, value []byte) []byte {
 }
 
 // hear keeps what a chunk says.
-func (t *Tale) hear(c chunk) {
+func (t *Tale) hear(c *chunk) {
 	t.done = t.done || c.done
 	t.begun = t.begun || c.role || c.speaks
 	t.finished = t.finished || c.finished
@@ -177,13 +216,13 @@ func (t *Tale) hear(c chunk) {
 	case len(t.text)+len(c.text) > maxText, t.tokens > maxTokens:
 		t.die("the answer is too long to be kept")
 	default:
-		t.identity.learn(c.identity)
+		t.identity.learn(&c.identity)
 		t.count(c)
 		t.keep(c.text)
 	}
 }
 
-func (t *Tale) count(c chunk) {
+func (t *Tale) count(c *chunk) {
 	switch {
 	case c.counted:
 		t.tokens = t.before + c.completion
@@ -205,11 +244,23 @@ const reasoningTag, reasoningTagEscaped = "/think>", `/think\u003e`
 
 func (t *Tale) keep(text []byte) {
 	seam := max(0, len(t.text)-len(reasoningTagEscaped))
-	t.text = append(t.text, text...)
+	t.text = appendTightly(t.text, text)
+	if bytes.IndexByte(text, '>') < 0 && bytes.IndexByte(text, '\\') < 0 { // neither way to end a tag
+		return
+	}
 	news := t.text[seam:]
 	if bytes.Contains(news, []byte(reasoningTag)) || bytes.Contains(news, []byte(reasoningTagEscaped)) {
 		t.die("there is reasoning in the text")
 	}
+}
+
+// appendTightly is append for a text that grows word by word, one of many at a time: it
+// makes room for an eighth more, not for as much again.
+func appendTightly(text, more []byte) []byte {
+	if need := len(text) + len(more); need > cap(text) {
+		text = append(make([]byte, 0, need+max(128, need/8)), text...)
+	}
+	return append(text, more...)
 }
 
 // die forgets what was said: it is of no use any more.

@@ -8,27 +8,37 @@ import (
 // maxChoices is how many choices are told apart; OpenAI allows 128 for n.
 const maxChoices = 128
 
-// Watch follows a stream event by event and knows how far it has come. It looks for
-// the few keys that matter as they stand in the text, where they cannot be part of
-// an answer's words, because a string's quotes are escaped; only an event that has
-// one is read, and none is decoded. It keeps nothing of what it sees. The zero value
+// Watch follows a stream event by event and knows how far it has come. Most events
+// are of the form of one before, and say nothing new. Else it looks for the few keys
+// that matter as they stand in the text, where they cannot be part of an answer's
+// words, because a string's quotes are escaped; only an event that has one is read,
+// and none is decoded. It keeps nothing of what it sees but that form, 640 bytes at
+// most. Copies share it: they belong to one goroutine at a time. The zero value
 // follows an Opaque stream.
 type Watch struct {
+	form     *form // nil: none was needed so far
+	ended    choiceSet
 	dialect  Dialect
-	choices  int
-	ended    [maxChoices]bool // by the choice's index: its finish reason was seen
-	ends     int              // how many are
-	known    bool             // something of the dialect was recognised
+	choices  uint8
+	ends     uint8 // how many have ended
+	known    bool  // something of the dialect was recognised
 	began    bool
 	finished bool
 	done     bool
 	failed   bool
 }
 
+// choiceSet are the indexes of the choices whose finish reason was seen.
+type choiceSet [maxChoices / 64]uint64
+
+func (s *choiceSet) has(index int) bool { return s[index/64]>>(index%64)&1 != 0 }
+
+func (s *choiceSet) add(index int) { s[index/64] |= 1 << (index % 64) }
+
 // NewWatch follows a stream that is to bring so many choices; fewer than one count
 // as one, more than 128 as 128. Choices tells how many a request asks for.
 func NewWatch(d Dialect, choices int) Watch {
-	return Watch{dialect: d, choices: min(max(choices, 1), maxChoices)}
+	return Watch{dialect: d, choices: uint8(min(max(choices, 1), maxChoices))}
 }
 
 // Choices is how many choices the answer to a request, a JSON object, is to bring:
@@ -64,11 +74,75 @@ func countPrompts(prompt []byte) int {
 
 // See takes the next events, one or more whole ones.
 func (w *Watch) See(events []byte) {
-	for len(events) > 0 {
-		var e event
-		e, events = w.dialect.next(events)
-		w.see(e)
+	if w.dialect == Opaque && w.began {
+		return
 	}
+	for len(events) > 0 {
+		if rest, alike := w.seeAlike(events); alike {
+			events = rest
+		} else {
+			events = w.seeNext(events)
+		}
+	}
+}
+
+// Skim takes events as See does, and Hear, as long as they bring nothing but text, in
+// one look at them. It returns how many of the bytes these are; the rest, which need
+// not be whole events, is for Border, See and Hear. The tale may be nil, and is not
+// skimmed once it is Resumed. Given both, watch and tale keep the form of the events
+// once: so Skim before they see and hear the first.
+func (w *Watch) Skim(t *Tale, buf []byte) (taken int) {
+	if t != nil {
+		w.shareForm(t)
+	}
+	if !w.knowsText() || t != nil && t.resumed {
+		return 0
+	}
+	for {
+		text, rest, alike := w.form.match(buf[taken:])
+		if !alike || t != nil && !t.hearAlike(text) {
+			return taken
+		}
+		w.form.hit()
+		taken = len(buf) - len(rest)
+	}
+}
+
+func (w *Watch) shareForm(t *Tale) {
+	if w.form == nil {
+		w.form = new(form)
+	}
+	if t.form != w.form {
+		t.form, t.read = w.form, 0
+	}
+}
+
+// knowsText reports whether an event that brings text says nothing new.
+func (w *Watch) knowsText() bool { return w.began && w.known }
+
+// seeAlike takes the next event if it is known to say nothing new.
+func (w *Watch) seeAlike(events []byte) (rest []byte, alike bool) {
+	if w.form == nil || !w.knowsText() {
+		return nil, false
+	}
+	_, rest, alike = w.form.match(events)
+	if alike {
+		w.form.hit()
+	}
+	return rest, alike
+}
+
+// seeNext takes the next event by reading it.
+func (w *Watch) seeNext(events []byte) (rest []byte) {
+	e, rest := w.dialect.next(events)
+	knewText := w.knowsText()
+	if w.see(e); knewText && len(e.data) > 0 && !w.done {
+		if w.form == nil {
+			w.form = new(form)
+		}
+		w.form.missed(w.dialect, e)
+	}
+	return rest
 }
 
 func (w *Watch) see(e event) {
@@ -183,10 +257,10 @@ func speaks(delta []byte) bool {
 }
 
 func (w *Watch) end(index int) {
-	if index < 0 || index >= maxChoices || w.ended[index] {
+	if index < 0 || index >= maxChoices || w.ended.has(index) {
 		return
 	}
-	w.ended[index] = true
+	w.ended.add(index)
 	w.ends++
 	w.finished = w.finished || w.ends >= w.choices
 }

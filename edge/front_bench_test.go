@@ -1,0 +1,93 @@
+//go:build unix
+
+package edge
+
+import (
+	"bytes"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// BenchmarkFront is one keep-alive connection on loopback, beside net/http's server. The
+// client allocates nothing, and is part of what it takes.
+func BenchmarkFront(b *testing.B) {
+	head := "POST /v1/chat/completions HTTP/1.1\r\nHost: edge.test\r\nUser-Agent: bench\r\nAccept: */*\r\n"
+	for name, request := range map[string]string{
+		"GET":  "GET" + strings.TrimPrefix(head, "POST") + "\r\n",
+		"POST": head + "Content-Type: application/json\r\nContent-Length: 1024\r\n\r\n" + strings.Repeat("x", 1024),
+	} {
+		b.Run(name+"/edge", func(b *testing.B) {
+			s := &Server{Handler: answers600()}
+			defer s.Close()
+			benchmark(b, s.Serve, request)
+		})
+		b.Run(name+"/net-http", func(b *testing.B) {
+			s := &http.Server{Handler: answers600()}
+			defer s.Close()
+			benchmark(b, s.Serve, request)
+		})
+	}
+}
+
+// answers600 reads the request and answers with 600 bytes. It allocates nothing either.
+func answers600() http.HandlerFunc {
+	text := bytes.Repeat([]byte("y"), 600)
+	kind, length := []string{"application/json"}, []string{"600"}
+	var pool sync.Pool
+	pool.New = func() any { return new(buffer) }
+	return func(w http.ResponseWriter, r *http.Request) {
+		piece := pool.Get().(*buffer)
+		defer pool.Put(piece)
+		for err := error(nil); err == nil; {
+			_, err = r.Body.Read(piece[:])
+		}
+		h := w.Header()
+		h["Content-Type"], h["Content-Length"] = kind, length
+		_, _ = w.Write(text)
+	}
+}
+
+func benchmark(b *testing.B, serve func(net.Listener) error, request string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	served := make(chan error)
+	go func() { served <- serve(l) }()
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		b.Fatal(err)
+	}
+	asked, got := []byte(request), make([]byte, 4096)
+	b.ReportAllocs()
+	before, n := processorTime(), 0
+	for b.Loop() {
+		n++
+		if _, err := conn.Write(asked); err != nil {
+			b.Fatal(err)
+		}
+		for came, end := 0, 0; end == 0 || came < end+600; {
+			m, err := conn.Read(got[came:])
+			if err != nil {
+				b.Fatal(err)
+			}
+			came += m
+			end = bytes.Index(got[:came], []byte("\r\n\r\n")) + 4
+		}
+	}
+	b.ReportMetric(float64((processorTime()-before).Microseconds())/float64(n), "µs-cpu/op")
+	conn.Close()
+	l.Close()
+	<-served
+}
+
+func processorTime() time.Duration {
+	var usage syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &usage)
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
