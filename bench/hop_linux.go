@@ -30,7 +30,7 @@ func hopSuites() map[string]kind {
 const quietPatience = 5 * time.Second
 
 // calm peers find nothing dead, even on a machine that is busy with something else.
-func calm() peers.Hops { return peers.Hops{Patience: 5 * time.Second} }
+func calm() peers.Hops { return peers.Hops{Patience: 20 * time.Second} }
 
 // hopSuite is what these suites have in common. The peers are set up as hops says.
 func hopSuite(s settings, hops peers.Hops, of suite) suite {

@@ -47,7 +47,7 @@ func FuzzFront(f *testing.F) {
 
 // story is what became of what a client sent.
 type story struct {
-	asked    []string // what reached the handler
+	asked    []asked // what reached the handler
 	answered []int    // statuses
 }
 
@@ -58,7 +58,7 @@ func told(t *testing.T, sent []byte, size int) (s story) {
 		conn.left = append(conn.left, piece)
 	}
 	server := &Server{ErrorLog: log.New(t.Output(), "", 0), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.asked = append(s.asked, asked(r))
+		s.asked = append(s.asked, askedBy(r))
 		if r.Method == "PUT" {
 			panic(http.ErrAbortHandler)
 		}
@@ -73,23 +73,30 @@ func told(t *testing.T, sent []byte, size int) (s story) {
 	return s
 }
 
-// asked is what a request says. Of some it reads the body, of others a part, or nothing.
-func asked(r *http.Request) string {
-	said := fmt.Sprintf("%s %s %s", r.Method, r.RequestURI, r.Host)
+// asked is what a request says, up to where the body is wrong.
+type asked struct {
+	method, rest, body string
+	whole              bool
+}
+
+// askedBy reads the bodies of most requests.
+func askedBy(r *http.Request) asked {
+	said := asked{method: r.Method, rest: r.RequestURI + " " + r.Host, whole: true}
 	if strings.Contains(r.RequestURI, "refuse") {
 		return said
 	}
 	body, err := io.ReadAll(r.Body)
-	return fmt.Sprintf("%s %q whole=%t", said, body, err == nil)
+	said.body, said.whole = string(body), err == nil
+	return said
 }
 
 // answersIn reads all answers there are to what was asked.
-func answersIn(t *testing.T, said []byte, requests []string) (statuses []int) {
+func answersIn(t *testing.T, said []byte, requests []asked) (statuses []int) {
 	in := bufio.NewReader(bytes.NewReader(said))
 	for at := 0; ; {
 		method := ""
 		if at < len(requests) {
-			method, _, _ = strings.Cut(requests[at], " ")
+			method = requests[at].method
 		}
 		response, err := http.ReadResponse(in, &http.Request{Method: method})
 		if errors.Is(err, io.ErrUnexpectedEOF) {
@@ -137,10 +144,14 @@ func (s *story) agree(t *testing.T, sent []byte) {
 		}
 		r, err := http.ReadRequest(in)
 		if err != nil {
-			t.Fatalf("%s: net/http says %v", said, err)
+			t.Fatalf("%+v: net/http says %v", said, err)
 		}
-		if same := asked(r); same != said {
-			t.Fatalf("%s: net/http reads %s", said, same)
+		theirs := askedBy(r)
+		if !said.whole && strings.HasPrefix(theirs.body, said.body) {
+			theirs.body, theirs.whole = said.body, false // it forgives more
+		}
+		if theirs != said {
+			t.Fatalf("%+v: net/http reads %+v", said, theirs)
 		}
 		_, _ = io.Copy(io.Discard, r.Body)
 	}

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"proxima/proxy/stream"
-	"proxima/proxy/transport"
 	"proxima/router"
 )
 
@@ -21,19 +20,19 @@ import (
 // enter and leave of waiting, others may look at it to abandon it.
 type attempt struct {
 	*router.Attempt // in the exchange's record
+	*place          // where it goes
 
 	failover *Failover
 	exchange *exchange
-	query    router.Query // what was decided, and without whom
-	meter    *router.Meter
-	endpoint router.Endpoint // never changes, so that a connection which still comes may look at it
-	decision router.Decision
-	kb       float64 // of prompt that it has to compute; 0: unknown
-	answered bool    // it does not wait for its first token any more
-	last     bool    // no more may be made for this request
+	query    router.Query     // what was decided, and without whom
+	endpoint *router.Endpoint // never changes, so that a connection which still comes may look at it
+	answered bool             // it does not wait for its first token any more
+	last     bool             // no more may be made for this request
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
+	trip     trip
 	waits    bool         // for its first byte, in the waiting room
+	beside   neighbours   // in the waiting room
 	late     *timeout     // ends the wait; nil: no limit
 	tries    int          // how often the transport found a connection for it
 	dials    atomic.Int32 // connections that the transport began for it
@@ -65,18 +64,17 @@ func (f *Failover) start(x *exchange, p *place) *attempt {
 	})
 	a := &attempt{
 		Attempt:  x.record.Last(),
+		place:    p,
 		failover: f,
 		exchange: x,
 		query:    x.query,
-		meter:    p.meter,
-		endpoint: p.snapshot.Table.Endpoints[chosen.Position],
-		decision: p.decision,
-		kb:       p.kb,
+		endpoint: &p.snapshot.Table.Endpoints[chosen.Position],
 		last:     len(x.record.Attempts) == x.attempts,
 	}
 	a.query.Tried = slices.Clip(a.query.Tried)
 	x.attempt = a
 	a.ctx, a.cancel = context.WithCancelCause(x.out.Context())
+	a.trip = trip{a.ctx, a}
 	return a
 }
 
@@ -151,7 +149,7 @@ func (a *attempt) patience() time.Duration {
 
 // request is the client's request, addressed to this attempt's endpoint.
 func (a *attempt) request(r *http.Request) *http.Request {
-	out := r.WithContext(transport.WithTrip(a.ctx, a))
+	out := r.WithContext(&a.trip)
 	out.URL = a.address(*r.URL)
 	out.Host = out.URL.Host
 	body := &a.exchange.body
@@ -207,12 +205,12 @@ func (a *attempt) dialectOf(response *http.Response) stream.Dialect {
 	if response.StatusCode != http.StatusOK || !isPlain(response.Header) {
 		return stream.Opaque
 	}
-	return stream.DialectOf(a.exchange.in.URL.Path, mediaType(response.Header))
+	return stream.DialectOf(a.exchange.in.URL.Path, kindOf(response.Header))
 }
 
 // isEvents reports whether an answer comes in events whose borders can be seen.
 func (a *attempt) isEvents(response *http.Response) bool {
-	return a.dialect == stream.Lines || mediaType(response.Header) == events && isPlain(response.Header)
+	return a.dialect == stream.Lines || kindOf(response.Header) == events && isPlain(response.Header)
 }
 
 // What of an answer that another attempt replaces is still read, so that its

@@ -18,7 +18,7 @@ type flow struct {
 	*exchange
 	answer  *http.Response // the first endpoint's, without its header
 	from    *content       // where it comes from; nil: nothing more comes
-	to      *outlet
+	to      outlet
 	dialect stream.Dialect
 	events  bool
 	watch   stream.Watch
@@ -45,7 +45,7 @@ func (x *exchange) newFlow(response *http.Response) *flow {
 	f := &flow{
 		exchange: x, answer: response, from: from,
 		dialect: from.dialect, events: from.events,
-		watch: stream.NewWatch(from.dialect, stream.Choices(from.dialect, x.body.kept)),
+		watch: stream.NewWatch(from.dialect, x.choices(from)),
 		to:    x.newOutlet(),
 		waits: true, counted: isStream(response.Header),
 	}
@@ -59,6 +59,14 @@ func (x *exchange) newFlow(response *http.Response) *flow {
 	}
 	f.watchOver()
 	return f
+}
+
+// choices is how many answers in one a stream has.
+func (x *exchange) choices(from *content) int {
+	if !from.events {
+		return 1
+	}
+	return stream.Choices(from.dialect, x.body.kept)
 }
 
 func (f *flow) close() {

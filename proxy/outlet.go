@@ -27,8 +27,8 @@ type outlet struct {
 	full     atomic.Bool  // the client has yet to take what was written
 }
 
-func (x *exchange) newOutlet() *outlet {
-	return &outlet{control: http.NewResponseController(x.w), to: x.w, limit: 2 * x.rules.StallTimeout, began: time.Now()}
+func (x *exchange) newOutlet() outlet {
+	return outlet{control: &x.control, to: x.w, limit: 2 * x.rules.StallTimeout, began: time.Now()}
 }
 
 // deadlineStep is how exactly the limit is kept.

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"maps"
-	"mime"
 	"net"
 	"net/http"
 	"time"
@@ -69,7 +68,7 @@ func (x *exchange) cut() {
 }
 
 func (x *exchange) reset() {
-	client, _, err := http.NewResponseController(x.w).Hijack()
+	client, _, err := x.control.Hijack()
 	if err != nil {
 		return
 	}
@@ -99,13 +98,8 @@ const (
 
 // isStream reports whether an answer comes token by token.
 func isStream(h http.Header) bool {
-	kind := mediaType(h)
+	kind := kindOf(h)
 	return kind == events || kind == jsonLines
-}
-
-func mediaType(h http.Header) string {
-	kind, _, _ := mime.ParseMediaType(h.Get("Content-Type"))
-	return kind
 }
 
 // isPlain reports whether a message's content is not compressed.

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"maps"
 	"net/http"
@@ -8,9 +9,13 @@ import (
 	"time"
 )
 
-// An attempt is the transport.Trip of its request: it says how long a connection may
-// take, and hears that there is one, that the endpoint may have seen the request, and what
-// it says before its answer.
+// trip is the context of an attempt's request, and the transport.Trip of it: it says how
+// long a connection may take, and hears that there is one, that the endpoint may have seen
+// the request, and what it says before its answer.
+type trip struct {
+	context.Context
+	*attempt
+}
 
 // dialFloor and dialTrips bound the wait for a connection: half a second and three
 // measured round trips, so that a region that drops packets costs little. The

@@ -49,7 +49,7 @@ var problemUpgrade = &Problem{
 // speak another protocol. It returns when either side ends.
 func (x *exchange) upgrade(response *http.Response) {
 	endpoint := response.Body.(io.ReadWriteCloser)
-	client, buffered, err := http.NewResponseController(x.w).Hijack()
+	client, buffered, err := x.control.Hijack()
 	if err != nil {
 		x.respond(problemUpgrade)
 		return

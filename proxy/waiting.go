@@ -11,30 +11,44 @@ import (
 // moved at once when their endpoint is found down, instead of hanging until some
 // timeout.
 type waiting struct {
-	mu   sync.Mutex
-	room map[*attempt]struct{}
+	mu    sync.Mutex // guards the list, and what attempts know of their neighbours
+	first *attempt
 }
+
+// neighbours are the attempts before and behind one in the list.
+type neighbours struct{ before, behind *attempt }
 
 func (w *waiting) enter(a *attempt) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.room == nil {
-		w.room = map[*attempt]struct{}{}
+	if w.first != nil {
+		w.first.beside.before = a
 	}
-	w.room[a] = struct{}{}
+	a.beside = neighbours{behind: w.first}
+	w.first = a
 }
 
 // leave takes an attempt out. After it returns, nobody abandons the attempt.
 func (w *waiting) leave(a *attempt) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	delete(w.room, a)
+	before, behind := a.beside.before, a.beside.behind
+	switch {
+	case before != nil:
+		before.beside.behind = behind
+	case w.first == a:
+		w.first = behind
+	}
+	if behind != nil {
+		behind.beside.before = before
+	}
+	a.beside = neighbours{}
 }
 
 func (w *waiting) abandon(id router.EndpointID) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for a := range w.room {
+	for a := w.first; a != nil; a = a.beside.behind {
 		if a.endpoint.ID == id {
 			a.moveOn()
 		}
@@ -47,6 +61,9 @@ func (a *attempt) foundDown() bool {
 		return false
 	}
 	now := a.exchange.handler.Live.Snapshot()
+	if now == a.snapshot {
+		return false
+	}
 	at, there := now.Table.Position(a.endpoint.ID)
 	return there && now.Status[at].Health == router.Down
 }

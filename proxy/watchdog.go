@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,11 +27,14 @@ type watchdog struct {
 	timer   *time.Timer // nil: nothing is ever due; never changes
 }
 
-// watchOver sets the watchdog on the flow.
+// watchOver sets the watchdog on the flow, unless the whole answer is here already.
 func (f *flow) watchOver() {
+	if f.from.err == io.EOF && !f.events {
+		return
+	}
 	w := &f.guard
 	w.full = f.drainSoon
-	w.stall, w.to, w.began = f.rules.StallTimeout, f.to, f.now.Add(-1)
+	w.stall, w.to, w.began = f.rules.StallTimeout, &f.to, f.now.Add(-1)
 	if w.comment = f.dialect.Comment("keep-alive"); f.events && w.comment != nil {
 		w.keepAlive = f.settings.KeepAlive
 	}
@@ -51,6 +55,9 @@ func (w *watchdog) shortest() time.Duration {
 
 // begin says that an attempt is waited for. Whoever calls it does so in turn.
 func (w *watchdog) begin(a *attempt, between bool) {
+	if w.timer == nil {
+		return
+	}
 	if w.attempt != a {
 		w.mu.Lock()
 		w.attempt = a

@@ -240,8 +240,8 @@ func (w *world) end() {
 	if n := w.streams.Load(); n != 0 {
 		w.t.Errorf("%d streams are counted as open after the last client has gone", n)
 	}
-	if n := len(w.handler.Failover.waiting.room); n != 0 {
-		w.t.Errorf("%d attempts still wait", n)
+	if a := w.handler.Failover.waiting.first; a != nil {
+		w.t.Errorf("an attempt at %s still waits", a.Endpoint)
 	}
 	if len(w.bugs) > 0 {
 		w.t.Errorf("bugs: %v", w.bugs)

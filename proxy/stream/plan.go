@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -36,13 +37,12 @@ func NewTale(d Dialect, body []byte) (*Tale, error) {
 	if !isJSON(body) {
 		return nil, notContinuable("the request is not JSON")
 	}
-	p, seen := plan{dialect: d}, names{}
+	p, seen := plan{dialect: d}, make(names, 0, usualNames)
 	for key, value := range fields(body) {
-		name, err := seen.add(key)
-		if err == nil {
-			err = p.read(name, value)
+		if err := seen.add(key); err != nil {
+			return nil, err
 		}
-		if err != nil {
+		if err := p.read(string(key), value); err != nil {
 			return nil, err
 		}
 	}
@@ -89,22 +89,29 @@ func (p *plan) read(name string, value []byte) error {
 }
 
 // names are the keys of an object so far.
-type names map[string]bool
+type names [][]byte
+
+// Requests have some ten keys, and no server knows more than the most of them.
+const usualNames, mostNames = 16, 256
 
 // add takes a key that every server reads alike: it stands there once, without
 // escapes, and in lower case, because some servers do not tell cases apart.
-func (n names) add(key []byte) (string, error) {
-	name := string(key)
+func (n *names) add(key []byte) error {
 	for _, c := range key {
 		if c <= ' ' || c == '\\' || c >= 0x7f || 'A' <= c && c <= 'Z' {
-			return "", notContinuable("some servers may know %.40q by another name", name)
+			return notContinuable("some servers may know %.40q by another name", key)
 		}
 	}
-	if n[name] {
-		return "", notContinuable("%.40q stands twice in an object", name)
+	for _, known := range *n {
+		if bytes.Equal(key, known) {
+			return notContinuable("%.40q stands twice in an object", key)
+		}
 	}
-	n[name] = true
-	return name, nil
+	if len(*n) == mostNames {
+		return notContinuable("an object has more than %d keys", mostNames)
+	}
+	*n = append(*n, key)
+	return nil
 }
 
 func mustBeBool(name string, value []byte) error {
@@ -239,8 +246,9 @@ func (p *plan) readMessages(messages []byte) error {
 	if messages[0] != '[' {
 		return notContinuable("the messages are no list")
 	}
+	seen := make(names, 0, usualNames)
 	for each := range elements(messages) {
-		m, err := readMessage(each)
+		m, err := readMessage(each, seen)
 		if err != nil {
 			return err
 		}
@@ -251,21 +259,20 @@ func (p *plan) readMessages(messages []byte) error {
 
 // message is one of a chat request's.
 type message struct {
-	role  string
-	plain bool // its content is a string, not a list of parts
+	role  []byte // as JSON
+	plain bool   // its content is a string, not a list of parts
 }
 
-func readMessage(text []byte) (message, error) {
+// readMessage takes one message. Seen is room for its keys.
+func readMessage(text []byte, seen names) (message, error) {
 	var m message
-	seen := names{}
 	for key, value := range fields(text) {
-		name, err := seen.add(key)
-		if err != nil {
+		if err := seen.add(key); err != nil {
 			return m, err
 		}
-		switch name {
+		switch string(key) {
 		case "role":
-			m.role = string(value)
+			m.role = value
 		case "content":
 			m.plain = isString(value)
 			if !m.plain && !onlyTextParts(value) {
@@ -281,7 +288,7 @@ func readMessage(text []byte) (message, error) {
 			}
 		}
 	}
-	switch m.role {
+	switch string(m.role) {
 	case `"system"`, `"developer"`, `"user"`, `"assistant"`:
 		return m, nil
 	case `"tool"`, `"function"`:
@@ -314,7 +321,7 @@ func onlyTextParts(content []byte) bool {
 
 // judge says no to a request as a whole.
 func (p *plan) judge() error {
-	switch assistant := p.last.role == `"assistant"`; {
+	switch assistant := string(p.last.role) == `"assistant"`; {
 	case !p.streams:
 		return notContinuable("the request does not ask for a stream")
 	case !p.asks:

@@ -313,3 +313,14 @@ func BenchmarkTranslate(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkNewTale is what a stream costs once.
+func BenchmarkNewTale(b *testing.B) {
+	body := chat1KB()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := NewTale(Chat, body); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

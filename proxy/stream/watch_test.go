@@ -212,3 +212,11 @@ var benchmarkToken = map[Dialect]string{
 		`data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":" harbour"}}` + "\n\n",
 	Lines: `{"model":"llama3.2","created_at":"2025-10-09T08:52:19.385406Z","message":{"role":"assistant","content":" harbour"},"done":false}` + "\n",
 }
+
+func BenchmarkChoices(b *testing.B) {
+	body := chat1KB()
+	b.ReportAllocs()
+	for b.Loop() {
+		Choices(Chat, body)
+	}
+}

@@ -86,7 +86,7 @@ func TestABodyThatIsLeftEndsItsConnection(t *testing.T) {
 				response.Body.Close()
 				_, err = response.Body.Read(make([]byte, 1))
 				w.want("read after Close", err, http.ErrBodyReadAfterClose)
-				trip := &log{}
+				trip := &diary{}
 				response, err = w.RoundTrip(w.request(w.t.Context(), trip, "GET", nil))
 				if err != nil {
 					w.t.Fatal(err)

@@ -16,7 +16,7 @@ func TestAConnectionIsKeptForFiftyFiveSeconds(t *testing.T) {
 		})
 		w.ask(nil, "GET", "")
 		time.Sleep(keptFor - time.Second)
-		trip := &log{}
+		trip := &diary{}
 		w.ask(trip, "GET", "")
 		w.want("trip", trip.String(), "got kept, sent")
 		began := time.Now()
@@ -89,7 +89,7 @@ func TestClosingIdleConnectionsClosesThoseThatBecomeFree(t *testing.T) {
 		w.want("error", err, nil)
 		w.want("closed", <-left, 1)
 		w.ask(nil, "GET", "")
-		trip := &log{}
+		trip := &diary{}
 		w.ask(trip, "GET", "")
 		w.want("kept again", trip.String(), "got kept, sent")
 	})

@@ -20,7 +20,7 @@ const pingAfter = 10 * time.Second
 // tells.
 func (t *Transport) roundTripByStandard(r *http.Request) (*http.Response, error) {
 	trip := tripOf(r)
-	out := r.WithContext(httptrace.WithClientTrace(r.Context(), traceFor(trip)))
+	out := r.WithContext(httptrace.WithClientTrace(WithTrip(r.Context(), trip), traceFor(trip)))
 	out.Header = headerForStandard(r.Header, trip.Repeats())
 	response, err := t.viaStandard().RoundTrip(out)
 	if response != nil {

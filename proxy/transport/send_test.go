@@ -124,7 +124,7 @@ func TestBodiesComeOutAsTheyWentIn(t *testing.T) {
 					more(r)
 					w.want("answer", w.do(r).body, "hello")
 					w.want("body", <-heard == content, true)
-					trip := &log{}
+					trip := &diary{}
 					w.ask(trip, "GET", "")
 					w.want("trip", trip.String(), "got kept, sent")
 				})
@@ -198,7 +198,7 @@ func TestAnAnswerMayComeBeforeTheWholeRequest(t *testing.T) {
 		rest, err := io.ReadAll(response.Body)
 		w.want("rest", string(rest), "late")
 		w.want("error", err, nil)
-		trip := &log{}
+		trip := &diary{}
 		w.do(w.request(w.t.Context(), trip, "GET", nil))
 		w.want("trip", strings.HasPrefix(trip.String(), "got kept"), true)
 	})
@@ -223,7 +223,7 @@ func TestAnAnswerToHalfARequestEndsTheConnection(t *testing.T) {
 			_, err = io.WriteString(out, "late")
 		}
 		w.want("the body was closed", err, io.ErrClosedPipe)
-		trip := &log{}
+		trip := &diary{}
 		w.ask(trip, "GET", "")
 		w.want("trip", trip.String(), "dial, got, sent")
 	})

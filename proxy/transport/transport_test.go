@@ -17,7 +17,7 @@ const hello = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 func TestAConnectionServesOneRequestAfterTheOther(t *testing.T) {
 	story(t, func(w *world) {
 		w.does(always(hello))
-		first, second := &log{}, &log{}
+		first, second := &diary{}, &diary{}
 		w.want("first", w.ask(first, "POST", "a").body, "hello")
 		w.want("second", w.ask(second, "POST", "b").body, "hello")
 		w.want("first trip", first.String(), "dial, got, sent")
@@ -39,11 +39,11 @@ func hangsUpOnTheSecond(c *call) {
 func TestAKeptConnectionThatWasClosedMeanwhile(t *testing.T) {
 	for name, test := range map[string]struct {
 		method  string
-		trip    *log
+		trip    *diary
 		repeats bool
 	}{
-		"a request that may be repeated":       {"POST", &log{repeats: true}, true},
-		"one that may not":                     {"POST", &log{}, false},
+		"a request that may be repeated":       {"POST", &diary{repeats: true}, true},
+		"one that may not":                     {"POST", &diary{}, false},
 		"a safe one that nobody follows":       {"GET", nil, true},
 		"one with effects that nobody follows": {"POST", nil, false},
 	} {
@@ -70,7 +70,7 @@ func TestARequestIsRepeatedOnceAndOnANewConnection(t *testing.T) {
 			}
 		})
 		w.ask(nil, "GET", "")
-		trip := &log{repeats: true}
+		trip := &diary{repeats: true}
 		w.want("error", w.ask(trip, "POST", "a").err, errNoAnswer)
 		w.want("trip", trip.String(), "got kept, sent, dial, got, sent")
 	})
@@ -80,7 +80,7 @@ func TestARequestWhoseBodyCannotBeHadAgainIsNotRepeated(t *testing.T) {
 	story(t, func(w *world) {
 		w.does(hangsUpOnTheSecond)
 		w.ask(nil, "GET", "")
-		r := w.request(w.t.Context(), &log{repeats: true}, "POST", strings.NewReader("body"))
+		r := w.request(w.t.Context(), &diary{repeats: true}, "POST", strings.NewReader("body"))
 		r.GetBody = nil
 		w.want("error", w.do(r).err, errNoAnswer)
 	})
@@ -95,7 +95,7 @@ func TestAnAnswerThatBreaksOffIsNotAskedForAgain(t *testing.T) {
 			c.say("HTTP/1.1 2")
 		})
 		w.ask(nil, "GET", "")
-		trip := &log{repeats: true}
+		trip := &diary{repeats: true}
 		w.want("error", w.ask(trip, "GET", "").err, io.ErrUnexpectedEOF)
 		w.want("trip", trip.String(), "got kept, sent")
 	})
@@ -114,7 +114,7 @@ func TestAConnectionThatWasClosedWhileItWasKeptIsNotTried(t *testing.T) {
 		})
 		w.ask(nil, "GET", "")
 		<-closed
-		trip := &log{}
+		trip := &diary{}
 		w.want("answer", w.ask(trip, "POST", "a").body, "hello")
 		w.want("trip", trip.String(), "dial, got, sent")
 	})
@@ -206,7 +206,7 @@ func TestAContextThatHasEndedCostsNoConnection(t *testing.T) {
 		body := &closer{Reader: strings.NewReader("a")}
 		w.want("error", w.do(w.request(ctx, nil, "POST", body)).err, errLeft)
 		w.want("body closed", body.closed, true)
-		trip := &log{}
+		trip := &diary{}
 		w.ask(trip, "GET", "")
 		w.want("trip", trip.String(), "got kept, sent")
 	})
@@ -226,7 +226,7 @@ func TestAContextThatEndsAfterTheAnswerLeavesTheConnectionAlone(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(w.t.Context())
 		w.want("first", w.do(w.request(ctx, nil, "GET", nil)).body, "hello")
 		cancel(errLeft)
-		trip := &log{}
+		trip := &diary{}
 		w.want("second", w.ask(trip, "GET", "").body, "hello")
 		w.want("trip", trip.String(), "got kept, sent")
 	})
@@ -238,7 +238,7 @@ func TestAContextEndsTheWaitForAConnection(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(w.t.Context())
 		time.AfterFunc(time.Second, func() { cancel(errLeft) })
 		body := &closer{Reader: strings.NewReader("a")}
-		w.want("error", w.do(w.request(ctx, &log{wait: time.Minute}, "POST", body)).err, errLeft)
+		w.want("error", w.do(w.request(ctx, &diary{wait: time.Minute}, "POST", body)).err, errLeft)
 		w.want("body closed", body.closed, true)
 	})
 }
@@ -252,7 +252,7 @@ func hole(ctx context.Context, _, _ string) (net.Conn, error) {
 func TestATripBoundsTheWaitForAConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{t: t, host: "endpoint.test", Transport: &Transport{Dial: hole}}
-		trip := &log{wait: time.Second}
+		trip := &diary{wait: time.Second}
 		began := time.Now()
 		err := w.do(w.request(w.t.Context(), trip, "GET", nil)).err
 		w.want("timeout", errors.Is(err, os.ErrDeadlineExceeded), true)
@@ -264,7 +264,7 @@ func TestATripBoundsTheWaitForAConnection(t *testing.T) {
 func TestATripMayRefuseANewConnection(t *testing.T) {
 	story(t, func(w *world) {
 		w.does(always(hello))
-		trip := &log{refuses: errLeft}
+		trip := &diary{refuses: errLeft}
 		w.want("error", w.ask(trip, "GET", "").err, errLeft)
 		w.ask(nil, "GET", "")
 		w.want("over a kept one", w.ask(trip, "GET", "").body, "hello")

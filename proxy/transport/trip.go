@@ -34,7 +34,8 @@ type Trip interface {
 
 type tripKey struct{}
 
-// WithTrip returns a context whose requests tell of their way. Without a Trip nobody
+// WithTrip returns a context whose requests tell of their way. A context that is a Trip
+// itself needs none. Without a Trip nobody
 // bounds the wait for a connection or hears of anything, and a request is repeated if its
 // method is safe or it has an Idempotency-Key, which is what net/http does.
 func WithTrip(ctx context.Context, t Trip) context.Context {
@@ -42,7 +43,11 @@ func WithTrip(ctx context.Context, t Trip) context.Context {
 }
 
 func tripOf(r *http.Request) Trip {
-	if t, given := r.Context().Value(tripKey{}).(Trip); given {
+	ctx := r.Context()
+	if t, is := ctx.(Trip); is {
+		return t
+	}
+	if t, given := ctx.Value(tripKey{}).(Trip); given {
 		return t
 	}
 	return lonely{r}

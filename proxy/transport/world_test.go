@@ -134,8 +134,8 @@ func always(text string) func(*call) {
 	}
 }
 
-// log is a Trip that writes down what it hears.
-type log struct {
+// diary is a Trip that writes down what it hears.
+type diary struct {
 	mu      sync.Mutex
 	heard   []string
 	repeats bool
@@ -144,21 +144,21 @@ type log struct {
 	rejects error // any interim answer
 }
 
-func (l *log) note(form string, values ...any) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.heard = append(l.heard, fmt.Sprintf(form, values...))
+func (d *diary) note(form string, values ...any) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.heard = append(d.heard, fmt.Sprintf(form, values...))
 }
 
-func (l *log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Join(l.heard, ", ")
+func (d *diary) String() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return strings.Join(d.heard, ", ")
 }
 
-func (l *log) DialWait() (time.Duration, error) { l.note("dial"); return l.wait, l.refuses }
+func (d *diary) DialWait() (time.Duration, error) { d.note("dial"); return d.wait, d.refuses }
 
-func (l *log) Got(reused, http2 bool) {
+func (d *diary) Got(reused, http2 bool) {
 	said := "got"
 	if reused {
 		said += " kept"
@@ -166,22 +166,22 @@ func (l *log) Got(reused, http2 bool) {
 	if http2 {
 		said += " http2"
 	}
-	l.note("%s", said)
+	d.note("%s", said)
 }
 
-func (l *log) Sent()         { l.note("sent") }
-func (l *log) Repeats() bool { return l.repeats }
+func (d *diary) Sent()         { d.note("sent") }
+func (d *diary) Repeats() bool { return d.repeats }
 
-func (l *log) Inform(code int, header textproto.MIMEHeader) error {
-	l.note("%d %v", code, header)
-	return l.rejects
+func (d *diary) Inform(code int, header textproto.MIMEHeader) error {
+	d.note("%d %v", code, header)
+	return d.rejects
 }
 
-// request makes one, which the log follows unless it is nil.
-func (w *world) request(ctx context.Context, l *log, method string, body io.Reader) *http.Request {
+// request makes one, which the diary follows unless it is nil.
+func (w *world) request(ctx context.Context, d *diary, method string, body io.Reader) *http.Request {
 	w.t.Helper()
-	if l != nil {
-		ctx = WithTrip(ctx, l)
+	if d != nil {
+		ctx = WithTrip(ctx, d)
 	}
 	r, err := http.NewRequestWithContext(ctx, method, "http://"+w.host+"/a", body)
 	if err != nil {
@@ -208,9 +208,9 @@ func (w *world) do(r *http.Request) got {
 }
 
 // ask makes a request that nobody ends.
-func (w *world) ask(l *log, method, body string) got {
+func (w *world) ask(d *diary, method, body string) got {
 	w.t.Helper()
-	return w.do(w.request(w.t.Context(), l, method, strings.NewReader(body)))
+	return w.do(w.request(w.t.Context(), d, method, strings.NewReader(body)))
 }
 
 func (w *world) want(what string, got, want any) {
