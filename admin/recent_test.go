@@ -163,6 +163,17 @@ func TestRecentIsSafeForManyAtOnce(t *testing.T) {
 	}
 }
 
+func TestAFullRingTakesARequestWithoutAllocating(t *testing.T) {
+	var last Recent
+	r := servedRecord("01JD3W9Y6VQ8R2T4X6Z8B0C1D2")
+	for range recentEach {
+		last.Add(&r)
+	}
+	if allocs := testing.AllocsPerRun(100, func() { last.Add(&r) }); allocs > 0 {
+		t.Errorf("%v allocations", allocs)
+	}
+}
+
 func BenchmarkRecentAdd(b *testing.B) {
 	var last Recent
 	r := servedRecord("01JD3W9Y6VQ8R2T4X6Z8B0C1D2")

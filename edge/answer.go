@@ -469,11 +469,15 @@ func mayTrail(name string) bool {
 // SetReadDeadline is for reads of the request's body (http.ResponseController): also one
 // that waits already ends then, with an error that is os.ErrDeadlineExceeded. The zero
 // time lifts it.
-func (a *answer) SetReadDeadline(t time.Time) error { return a.exchange.front.client.SetReadDeadline(t) }
+func (a *answer) SetReadDeadline(t time.Time) error {
+	return a.exchange.front.client.SetReadDeadline(t)
+}
 
 // SetWriteDeadline is for writing the answer (http.ResponseController). It is lifted at
 // the answer's end.
-func (a *answer) SetWriteDeadline(t time.Time) error { return a.exchange.front.client.SetWriteDeadline(t) }
+func (a *answer) SetWriteDeadline(t time.Time) error {
+	return a.exchange.front.client.SetWriteDeadline(t)
+}
 
 // EnableFullDuplex has nothing to enable: the body may be read while the answer goes out.
 func (a *answer) EnableFullDuplex() error { return nil }

@@ -17,27 +17,64 @@ import (
 
 // handlers write answers in all ways that there are.
 var handlers = map[string]http.HandlerFunc{
-	"nothing":          func(http.ResponseWriter, *http.Request) {},
-	"a status":         func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusTeapot) },
-	"an unusual one":   func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(799) },
-	"no content":       func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusNoContent) },
-	"not modified":     func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Etag", `"a"`); w.WriteHeader(http.StatusNotModified) },
-	"a text":           func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "hello") },
-	"HTML":             func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "<html>") },
-	"compressed":       func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Content-Encoding", "br"); io.WriteString(w, "<html>") },
-	"a type":           func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Content-Type", "a/b"); io.WriteString(w, "<html>") },
-	"no type":          func(w http.ResponseWriter, r *http.Request) { w.Header()["Content-Type"] = nil; io.WriteString(w, "<html>") },
-	"two texts":        func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "hello, "); io.WriteString(w, "world") },
-	"flushed between":  func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "hello, "); flush(w); io.WriteString(w, "world") },
-	"flushed before":   func(w http.ResponseWriter, r *http.Request) { flush(w); io.WriteString(w, "hello") },
-	"flushed only":     func(w http.ResponseWriter, r *http.Request) { flush(w) },
-	"long":             func(w http.ResponseWriter, r *http.Request) { w.Write(bytes.Repeat([]byte("x"), 100_000)) },
-	"medium and long":  func(w http.ResponseWriter, r *http.Request) { w.Write(make([]byte, 2000)); w.Write(make([]byte, 3000)); w.Write(make([]byte, 50_000)) },
-	"many short":       func(w http.ResponseWriter, r *http.Request) { for range 3000 { io.WriteString(w, "hello ") } },
-	"its length":       func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Content-Length", "5"); io.WriteString(w, "hello") },
-	"length and flush": func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Content-Length", "5"); flush(w); io.WriteString(w, "hello") },
-	"a long length":    func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Content-Length", "90000"); w.Write(make([]byte, 90_000)) },
-	"less than said":   func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Content-Length", "6"); io.WriteString(w, "hello") },
+	"nothing":        func(http.ResponseWriter, *http.Request) {},
+	"a status":       func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusTeapot) },
+	"an unusual one": func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(799) },
+	"no content":     func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusNoContent) },
+	"not modified": func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Etag", `"a"`)
+		w.WriteHeader(http.StatusNotModified)
+	},
+	"a text": func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "hello") },
+	"HTML":   func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "<html>") },
+	"compressed": func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Encoding", "br")
+		io.WriteString(w, "<html>")
+	},
+	"a type": func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "a/b")
+		io.WriteString(w, "<html>")
+	},
+	"no type": func(w http.ResponseWriter, r *http.Request) {
+		w.Header()["Content-Type"] = nil
+		io.WriteString(w, "<html>")
+	},
+	"two texts": func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "hello, "); io.WriteString(w, "world") },
+	"flushed between": func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, "hello, ")
+		flush(w)
+		io.WriteString(w, "world")
+	},
+	"flushed before": func(w http.ResponseWriter, r *http.Request) { flush(w); io.WriteString(w, "hello") },
+	"flushed only":   func(w http.ResponseWriter, r *http.Request) { flush(w) },
+	"long":           func(w http.ResponseWriter, r *http.Request) { w.Write(bytes.Repeat([]byte("x"), 100_000)) },
+	"medium and long": func(w http.ResponseWriter, r *http.Request) {
+		w.Write(make([]byte, 2000))
+		w.Write(make([]byte, 3000))
+		w.Write(make([]byte, 50_000))
+	},
+	"many short": func(w http.ResponseWriter, r *http.Request) {
+		for range 3000 {
+			io.WriteString(w, "hello ")
+		}
+	},
+	"its length": func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "5")
+		io.WriteString(w, "hello")
+	},
+	"length and flush": func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "5")
+		flush(w)
+		io.WriteString(w, "hello")
+	},
+	"a long length": func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "90000")
+		w.Write(make([]byte, 90_000))
+	},
+	"less than said": func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "6")
+		io.WriteString(w, "hello")
+	},
 	"more than said": func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Length", "5")
 		io.WriteString(w, "hello")
@@ -51,21 +88,31 @@ var handlers = map[string]http.HandlerFunc{
 			panic(err)
 		}
 	},
-	"the last":     func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Connection", "close"); io.WriteString(w, "hello") },
-	"a connection": func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Connection", "X"); io.WriteString(w, "hello") },
+	"the last": func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Connection", "close")
+		io.WriteString(w, "hello")
+	},
+	"a connection": func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Connection", "X")
+		io.WriteString(w, "hello")
+	},
 	"many fields": func(w http.ResponseWriter, r *http.Request) {
 		for i := range 200 {
 			w.Header().Add(fmt.Sprintf("X-%d", i/2), strings.Repeat("y", 100))
 		}
 		io.WriteString(w, "hello")
 	},
-	"a late field": func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(200); w.Header().Set("X", "y"); io.WriteString(w, "hello") },
+	"a late field": func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(200)
+		w.Header().Set("X", "y")
+		io.WriteString(w, "hello")
+	},
 	"an early field that goes": func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X", "y")
 		w.WriteHeader(200)
 		w.Header().Del("X")
 	},
-	"a date": func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Date", "today") },
+	"a date":            func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Date", "today") },
 	"a line in a value": func(w http.ResponseWriter, r *http.Request) { w.Header().Set("X", "y\r\nZ: a") },
 	"hints": func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Link", "</a>")
@@ -181,9 +228,18 @@ func hands(conn net.Conn) net.Listener {
 
 func TestTheHeadLeavesWithTheFirstPiece(t *testing.T) {
 	for name, handler := range map[string]http.HandlerFunc{
-		"that is all":         func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(200); io.WriteString(w, "hello") },
-		"that is flushed":     func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(200); io.WriteString(w, "hello"); flush(w); panic(http.ErrAbortHandler) },
-		"of a certain length": func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Content-Length", "5"); io.WriteString(w, "hello"); flush(w) },
+		"that is all": func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(200); io.WriteString(w, "hello") },
+		"that is flushed": func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(200)
+			io.WriteString(w, "hello")
+			flush(w)
+			panic(http.ErrAbortHandler)
+		},
+		"of a certain length": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Length", "5")
+			io.WriteString(w, "hello")
+			flush(w)
+		},
 	} {
 		var writes atomic.Int32
 		client, ours := net.Pipe()

@@ -84,11 +84,11 @@ func TestRequestsAreAnsweredInTheirOrderHoweverTheyCome(t *testing.T) {
 func TestABadRequestIsToldSoAndHarmsNoneBefore(t *testing.T) {
 	w := serve(t, &Server{Handler: http.HandlerFunc(repeat)})
 	for text, why := range map[string]string{
-		"GET / HTTP/1.1\nHost: a\n\n":                            "no CRLF ends the line",
-		"\x16\x03\x01":                                           "no method, a token and a space behind it, begins the request",
-		"GET / HTTP/1.1\r\n\r\n":                                 "there is no Host",
-		"PRI * HTTP/2.0\r\n\r\n\r\n\r\n\r\n":                     "the target is neither a path nor an http or https URL",
-		"GET / HTTP/1.1\r\nHost: a\r\nX: y":                      "the head of the request breaks off",
+		"GET / HTTP/1.1\nHost: a\n\n":                              "no CRLF ends the line",
+		"\x16\x03\x01":                                             "no method, a token and a space behind it, begins the request",
+		"GET / HTTP/1.1\r\n\r\n":                                   "there is no Host",
+		"PRI * HTTP/2.0\r\n\r\n\r\n\r\n\r\n":                       "the target is neither a path nor an http or https URL",
+		"GET / HTTP/1.1\r\nHost: a\r\nX: y":                        "the head of the request breaks off",
 		"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\n": "Content-Length is not a number",
 	} {
 		for _, good := range []string{"", plain} {

@@ -48,7 +48,7 @@ func FuzzFront(f *testing.F) {
 // story is what became of what a client sent.
 type story struct {
 	asked    []asked // what reached the handler
-	answered []int    // statuses
+	answered []int   // statuses
 }
 
 // told sends it in pieces to a server whose client does not wait.

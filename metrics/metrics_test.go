@@ -208,6 +208,19 @@ func TestMetricsStandConcurrentReloads(t *testing.T) {
 	}
 }
 
+func TestARequestLikeOneBeforeCostsNoAllocation(t *testing.T) {
+	m := New(router.NewLive(world(t)), Build{})
+	at := time.Unix(1_800_000_000, 0)
+	r := router.Record{
+		Started: at, Model: "llama", Status: 200, Elapsed: time.Second,
+		Attempts: []router.Attempt{{Region: "us-east1", Endpoint: "us-1", Started: at, FirstByte: 80 * time.Millisecond}},
+	}
+	m.Observe(&r)
+	if allocs := testing.AllocsPerRun(100, func() { m.Observe(&r) }); allocs > 0 {
+		t.Errorf("%v allocations", allocs)
+	}
+}
+
 func BenchmarkObserve(b *testing.B) {
 	m := New(router.NewLive(world(b)), Build{})
 	at := time.Now()

@@ -20,7 +20,10 @@ import (
 	"proxima/bench/raw"
 )
 
-func serveBare(ctx context.Context, socket *os.File) error { return raw.Serve(ctx, socket) }
+func serveBare(ctx context.Context, socket *os.File) error {
+	runtime.GOMAXPROCS(calmScheduler)
+	return raw.Serve(ctx, socket)
+}
 
 // OwnCPU is the processor time of this process alone, without those that it started.
 func OwnCPU() (time.Duration, error) { return processorTime(os.Getpid()) }
@@ -115,15 +118,21 @@ func startOn(core *int, cmd *exec.Cmd) error {
 	return errors.Join(cmd.Start(), unix.SchedSetaffinity(0, &before))
 }
 
-// PinLoad confines this process to the core of the load, with one goroutine running
-// at a time. undo gives it back what it had.
+// calmScheduler is GOMAXPROCS of the processes on the core of the load. With 1, the
+// scheduler's watchdog would look every 20 µs whether a system call lasts so long that
+// its processor should be given away, which costs as much as the load itself. It looks
+// seldom as long as another processor is idle (runtime.retake).
+const calmScheduler = 2
+
+// PinLoad confines this process to the core of the load. undo gives it back what it
+// had.
 func (c *Cores) PinLoad() (undo func(), err error) {
 	var before, only unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &before); err != nil {
 		return nil, err
 	}
 	only.Set(c.Load)
-	threads := runtime.GOMAXPROCS(1)
+	threads := runtime.GOMAXPROCS(calmScheduler)
 	return func() {
 		runtime.GOMAXPROCS(threads)
 		_ = pinThreads(&before)

@@ -246,7 +246,7 @@ func (p *plan) readMessages(messages []byte) error {
 	if messages[0] != '[' {
 		return notContinuable("the messages are no list")
 	}
-	seen := make(names, 0, usualNames)
+	seen := make(names, 0, 4)
 	for each := range elements(messages) {
 		m, err := readMessage(each, seen)
 		if err != nil {

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/textproto"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -185,28 +184,41 @@ func (a *answer) begin() error {
 	r := &a.response
 	r.Request = a.to
 	r.Body = a
-	a.left = r.ContentLength
-	switch {
-	case r.StatusCode == http.StatusSwitchingProtocols:
-		a.left = -1
-		r.Body = switched{a}
+	if a.isSwitch() {
 		if !a.isSent() {
 			return errEarlySwitch
 		}
+		a.left = -1
+		r.Body = switched{a}
 		return nil
-	case a.to.Method == http.MethodHead, r.StatusCode == http.StatusNoContent, r.StatusCode == http.StatusNotModified:
-		a.left = 0
-	default:
-		a.chunked = len(r.TransferEncoding) > 0
+	}
+	if a.hasBody() {
+		a.left, a.chunked = r.ContentLength, len(r.TransferEncoding) > 0
 	}
 	a.ahead = a.digest(a.ahead)
-	if len(a.ahead) == 0 {
-		a.free()
+	if len(a.ahead) > 0 {
+		return nil
 	}
-	if a.left == 0 && !a.chunked && len(a.ahead) == 0 {
+	a.free()
+	if a.left == 0 && !a.chunked {
 		r.Body = http.NoBody
 	}
 	return nil
+}
+
+// isSwitch reports whether both sides speak another protocol from here on.
+func (a *answer) isSwitch() bool {
+	r := &a.response
+	return r.StatusCode == http.StatusSwitchingProtocols && len(r.Header["Upgrade"]) > 0 && has(r.Header["Connection"], "upgrade")
+}
+
+// hasBody reports whether a body follows the head at all (RFC 9112 §6.3).
+func (a *answer) hasBody() bool {
+	switch a.response.StatusCode {
+	case http.StatusSwitchingProtocols, http.StatusNoContent, http.StatusNotModified:
+		return false
+	}
+	return a.to.Method != http.MethodHead
 }
 
 // isSent reports whether the whole request has gone out.
@@ -236,13 +248,17 @@ func (a *answer) finish(clean bool) {
 
 // mayKeep reports whether neither side said that the connection ends with this exchange.
 func (a *answer) mayKeep() bool {
-	return !a.response.Close && !a.to.Close && !slices.ContainsFunc(a.to.Header["Connection"], saysClose)
+	r := &a.response
+	return !r.Close && r.StatusCode != http.StatusSwitchingProtocols && !a.to.Close && !has(a.to.Header["Connection"], "close")
 }
 
-func saysClose(line string) bool {
-	for option := range strings.SplitSeq(line, ",") {
-		if strings.EqualFold(textproto.TrimString(option), "close") {
-			return true
+// has reports whether a list has this option, in any case.
+func has(lines []string, option string) bool {
+	for _, line := range lines {
+		for member := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(textproto.TrimString(member), option) {
+				return true
+			}
 		}
 	}
 	return false

@@ -17,7 +17,7 @@ import (
 // of an endpoint that hangs up, says too much or too little, and answers early. Whoever gets
 // a whole answer must get his own.
 func TestNoAnswerIsAnothersHoweverTheyEnd(t *testing.T) {
-	const askers, each = 16, 100
+	const askers, each = 16, 50
 	onSockets(t, func(w *world) {
 		w.does(misbehaves)
 		var all sync.WaitGroup
