@@ -20,7 +20,7 @@ func connections(s settings) suite {
 			if err != nil {
 				return nil, err
 			}
-			return t.held(ctx, before, n, raw.Chat{}, "connection")
+			return s.held(ctx, t, before, n, raw.Chat{}, "connection")
 		},
 	})
 }

@@ -26,15 +26,12 @@ func hopSuites() map[string]kind {
 	}
 }
 
-// quietPatience is how long a turn waits for the machine to have nothing else to do.
-const quietPatience = 5 * time.Second
-
 // calm peers find nothing dead, even on a machine that is busy with something else.
 func calm() peers.Hops { return peers.Hops{Patience: 20 * time.Second} }
 
 // hopSuite is what these suites have in common. The peers are set up as hops says.
 func hopSuite(s settings, hops peers.Hops, of suite) suite {
-	measure := of.measure
+	measure, told := of.measure, false
 	files, err := peers.AllowFiles()
 	of.afresh, of.cores = true, peers.TwoCores()
 	hops.Files, hops.Binaries = files, s.binaries
@@ -54,8 +51,9 @@ func hopSuite(s settings, hops peers.Hops, of suite) suite {
 			return nil, fmt.Errorf("pin the load: %w", err)
 		}
 		defer undo()
-		if !peers.Quiet(ctx, quietPatience) {
-			s.warn("the machine has something else to do: latencies and rates will be worse than they are")
+		if !peers.Quiet(ctx, 2*s.duration) && !told {
+			s.warn("the machine has something else to do: times and rates will be worse than they are")
+			told = true
 		}
 		return measure(ctx, t)
 	}
@@ -71,6 +69,9 @@ func bareWorld() []peers.Region {
 	}
 	return world
 }
+
+// runUp is how long a load lasts before it counts.
+func (s settings) runUp() time.Duration { return s.duration / 3 }
 
 // fleet is clients near the first region, of a server at a URL or an address.
 func (t trial) fleet(server string, n int, chat raw.Chat) (*raw.Fleet, error) {

@@ -16,13 +16,18 @@
 // how a failover shows. Exit status: 0 when every request was answered completely,
 // 1 when one was not, 2 when the flags make no sense.
 //
-// With --suite it starts a world of simulated regions and several routers on this
-// machine, sends the same load to each in turn, and compares what clients felt:
+// With --suite it starts model servers and several routers on this machine, sends
+// the same load to each router in turn, and compares them. The suite steering asks
+// what clients feel of the choice of region; unary, stream, connections and failover
+// ask what a hop costs, on Linux and with two cores:
 //
 //	go run ./bench --suite steering
-//	go run ./bench --suite steering --peers proxima,haproxy --seconds 20 -o json > rows.json
+//	go run ./bench --suite unary --peers proxima,haproxy,nginx,caddy
+//	go run ./bench --suite stream --streams 1000 --peers proxima,haproxy -o json > rows.json
+//	go run ./bench --suite unary --binary ./before,./after --peers proxima,proxima-2
 //
-// suite.go runs a comparison, steering.go is one, peers/ starts the processes.
+// The other routers are those that are installed. suite.go runs a comparison,
+// steering.go is one, hop_linux.go begins those of a hop; peers/ starts the processes.
 package main
 
 import (

@@ -2,19 +2,32 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
 
 	"proxima/bench/load"
+	"proxima/bench/peers"
 	"proxima/internal/modelserver"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if was, err := peers.ModelServer(context.Background()); was {
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func TestALoadIsReportedAsATable(t *testing.T) {
 	url := serve(t, modelserver.New(modelserver.Settings{Region: "texas"}))

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"proxima/bench/load"
@@ -12,59 +13,85 @@ import (
 )
 
 const (
-	tokenRate     = 40_000.0 // a second, in all streams together
-	slowTokenRate = 2_000.0  // likewise, of the many that are held open
-	settleTime    = 2 * time.Second
-	keptUp        = 0.98 // share of the tokens that must arrive, or somebody was overrun
-	busyCore      = 95.0 // percent
+	tokenRate    = 40_000.0 // a second, in all streams together
+	pacedRate    = 10_000.0 // likewise, where the time counts that each takes
+	slowRate     = 2_000.0  // likewise, of the many streams that are held open
+	keptUp       = 0.98     // share of the tokens that must arrive, or somebody was overrun
+	busyCore     = 97.0     // percent
+	aboutStreams = "%d streams with %g tokens/s in all, then %g for the time that they take; then %d with %g for their memory"
 )
 
-// stream asks what a hop costs a token, and what memory a stream takes.
+// stream asks what a hop costs a token, first of as many as the load side can make for
+// its processor time, then of few enough that none waits for another for the time it
+// takes longer than without the peer; and what memory a stream takes.
 func stream(s settings) suite {
 	rate := cmp.Or(s.rate, tokenRate)
-	each := func(n int, rate float64) time.Duration {
-		return time.Duration(float64(n) / rate * float64(time.Second))
-	}
+	paced := min(rate, pacedRate)
 	many := s.mostConnections()
 	return hopSuite(s, calm(), suite{
-		name: "stream",
-		about: fmt.Sprintf("%d streams with %g tokens/s in all; then %d with %g tokens/s for their memory",
-			s.streams, rate, many, slowTokenRate),
+		name:  "stream",
+		about: fmt.Sprintf(aboutStreams, s.streams, rate, paced, many, slowRate),
 		measure: func(ctx context.Context, t trial) ([]sample, error) {
 			before, err := t.peer.Memory()
 			if err != nil {
 				return nil, err
 			}
-			every := each(s.streams, rate)
-			direct, _, err := t.flowing(ctx, t.nearest(), s.streams, every, s.duration, nil)
+			fast, err := s.flood(ctx, t, rate, before)
+			if err != nil {
+				return nil, err
+			}
+			direct, _, err := s.flowing(ctx, t, t.nearest(), paced, nil)
 			if err != nil {
 				return nil, fmt.Errorf("without the peer: %w", err)
 			}
-			var samples []sample
-			through, cpu, err := t.flowing(ctx, t.peer.URL, s.streams, every, s.duration, func() error {
-				kib, err := t.kibEach(before, s.streams)
-				samples = []sample{{fmt.Sprintf("memory_per_stream_at_%d", s.streams), "KiB", kib}}
-				return err
-			})
+			through, _, err := s.flowing(ctx, t, t.peer.URL, paced, nil)
 			if err != nil {
 				return nil, err
 			}
-			held, err := t.held(ctx, before, many, raw.Chat{Every: each(many, slowTokenRate)}, "stream")
-			if err != nil {
-				return nil, err
-			}
-			samples = append(append(s.tokens(rate, direct, through, cpu), samples...), held...)
-			return samples, nil
+			held, err := s.held(ctx, t, before, many, raw.Chat{Every: cadence(many, slowRate)}, "stream")
+			delays := added("token", load.LatencyOf(direct.Delays), load.LatencyOf(through.Delays))
+			return slices.Concat(fast, delays, held), err
 		},
 	})
 }
 
-// flowing opens streams, hears them for a time, and closes them; last is called
-// before that.
-func (t trial) flowing(
-	ctx context.Context, server string, n int, every, lasts time.Duration, last func() error,
+// cadence is how often each of n streams has a token when all together have rate a
+// second.
+func cadence(n int, rate float64) time.Duration {
+	return time.Duration(float64(n) / rate * float64(time.Second))
+}
+
+// flood is what a peer does with many tokens. It warns of figures that mean little.
+func (s settings) flood(ctx context.Context, t trial, rate float64, before int64) ([]sample, error) {
+	var kib float64
+	tally, cpu, err := s.flowing(ctx, t, t.peer.URL, rate, func() (err error) {
+		kib, err = t.kibEach(before, s.streams)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	arrived := float64(tally.Answers) / tally.Took.Seconds()
+	if busy := 100 * cpu.load.Seconds() / tally.Took.Seconds(); busy > busyCore {
+		s.warn("the load side had its core busy to %.0f %%: it limits the tokens; try a lower --rate", busy)
+	}
+	if arrived < keptUp*rate {
+		s.warn("%.0f of %.0f tokens/s came through: where they pile up, a token costs less than it would", arrived, rate)
+	}
+	samples := []sample{
+		{"tokens", "1/s", arrived},
+		{"broken", "streams", float64(tally.Failed)},
+	}
+	samples = append(samples, cpu.costs("token", tally.Answers, tally.Took)...)
+	return append(samples, sample{memoryOf("stream", s.streams), "KiB", kib}), nil
+}
+
+// flowing opens the streams with rate tokens a second, hears them for a time, and
+// closes them; last, if set, is called before that.
+func (s settings) flowing(
+	ctx context.Context, t trial, server string, rate float64, last func() error,
 ) (tally raw.Tally, cpu spent, err error) {
-	fleet, err := t.fleet(server, n, raw.Chat{Every: every})
+	fleet, err := t.fleet(server, s.streams, raw.Chat{Every: cadence(s.streams, rate)})
 	if err != nil {
 		return tally, cpu, err
 	}
@@ -72,11 +99,11 @@ func (t trial) flowing(
 	if err := fleet.Ask(ctx); err != nil {
 		return tally, cpu, err
 	}
-	if _, err := fleet.Listen(ctx, warmUpTime); err != nil {
+	if _, err := fleet.Listen(ctx, s.runUp()); err != nil {
 		return tally, cpu, err
 	}
 	cpu, err = t.spend(func() (err error) {
-		tally, err = fleet.Listen(ctx, lasts)
+		tally, err = fleet.Listen(ctx, s.duration)
 		return err
 	})
 	if err == nil && tally.Answers == 0 {
@@ -88,27 +115,9 @@ func (t trial) flowing(
 	return tally, cpu, err
 }
 
-// tokens is what a hop cost them. It warns of figures that mean little.
-func (s settings) tokens(rate float64, direct, through raw.Tally, cpu spent) []sample {
-	arrived := float64(through.Answers) / through.Took.Seconds()
-	samples := []sample{
-		{"tokens", "1/s", arrived},
-		{"broken", "streams", float64(through.Failed)},
-	}
-	costs := cpu.costs("token", through.Answers, through.Took)
-	if busy := costs[2].value; busy > busyCore {
-		s.warn("the load side had its core busy to %.0f %%: more than the peer's delay is in the figures; try a lower --rate", busy)
-	}
-	if arrived < keptUp*rate {
-		s.warn("%.0f of %.0f tokens/s came through: where they pile up, delays and costs say little", arrived, rate)
-	}
-	samples = append(samples, costs...)
-	return append(samples, added("token", load.LatencyOf(direct.Delays), load.LatencyOf(through.Delays))...)
-}
-
 // held is the memory that a peer takes for each of many chats, streams or answered
 // ones whose connections are kept.
-func (t trial) held(ctx context.Context, before int64, n int, chat raw.Chat, what string) ([]sample, error) {
+func (s settings) held(ctx context.Context, t trial, before int64, n int, chat raw.Chat, what string) ([]sample, error) {
 	fleet, err := t.fleet(t.peer.URL, n, chat)
 	if err != nil {
 		return nil, err
@@ -117,12 +126,14 @@ func (t trial) held(ctx context.Context, before int64, n int, chat raw.Chat, wha
 	if err := fleet.Ask(ctx); err != nil {
 		return nil, err
 	}
-	if _, err := fleet.Listen(ctx, settleTime); err != nil {
+	if _, err := fleet.Listen(ctx, s.duration); err != nil {
 		return nil, err
 	}
 	kib, err := t.kibEach(before, n)
 	if open := fleet.Open(); err == nil && open < n {
 		err = fmt.Errorf("%d of %d connections are still open", open, n)
 	}
-	return []sample{{fmt.Sprintf("memory_per_%s_at_%d", what, n), "KiB", kib}}, err
+	return []sample{{memoryOf(what, n), "KiB", kib}}, err
 }
+
+func memoryOf(what string, n int) string { return fmt.Sprintf("memory_per_%s_at_%d", what, n) }

@@ -72,9 +72,9 @@ func TestRowsAreJSONForMachines(t *testing.T) {
 func TestPeersTakeTurnsAndTheMissingOneIsLeftOut(t *testing.T) {
 	var heard []string
 	c := fake(&heard, running("a"), missing("b"), running("c"))
-	var complaints bytes.Buffer
+	var says bytes.Buffer
 
-	all, err := c.run(t.Context(), &complaints, io.Discard)
+	head, all, err := c.run(t.Context(), &says)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,15 +85,20 @@ func TestPeersTakeTurnsAndTheMissingOneIsLeftOut(t *testing.T) {
 	if len(all) != 2 || all[0].Peer != "a" || all[1].Peer != "c" {
 		t.Errorf("the rows are %+v", all)
 	}
-	if want := "bench: b is left out: b is not installed; install it with: apt-get install b\n"; complaints.String() != want {
-		t.Errorf("it said %q", complaints.String())
+	if want := "bench: b is left out: b is not installed; install it with: apt-get install b\n"; !strings.HasPrefix(says.String(), want) {
+		t.Errorf("it said %q", says.String())
+	}
+	for _, part := range []string{"turns of each peer: 2", peers.Machine(), "a: version 1\nc: version 1\n", "go run ./bench --fake"} {
+		if !strings.Contains(head, part) {
+			t.Errorf("the head lacks %q:\n%s", part, head)
+		}
 	}
 }
 
 func TestAComparisonOfNobodyFails(t *testing.T) {
 	var heard []string
 
-	_, err := fake(&heard, missing("b")).run(t.Context(), io.Discard, io.Discard)
+	_, _, err := fake(&heard, missing("b")).run(t.Context(), io.Discard)
 
 	if err == nil || !strings.Contains(err.Error(), "nobody is left") {
 		t.Errorf("the error is %v", err)
@@ -102,20 +107,43 @@ func TestAComparisonOfNobodyFails(t *testing.T) {
 
 func TestAPeerThatFailsIsNamed(t *testing.T) {
 	var heard []string
-	broken := fake(&heard, running("a"), peers.Peer{Name: "b", Start: func(context.Context, *peers.World) (*peers.Process, error) {
-		return nil, errors.New("port in use")
-	}})
+	failing := running("b")
+	failing.Start = func(context.Context, *peers.World) (*peers.Process, error) { return nil, errors.New("port in use") }
+	broken := fake(&heard, running("a"), failing)
 	silent := fake(&heard, running("a"))
-	silent.measure = func(context.Context, string) ([]sample, error) { return nil, errors.New("no request was answered") }
+	silent.measure = func(context.Context, trial) ([]sample, error) { return nil, errors.New("no request was answered") }
 
-	_, first := broken.run(t.Context(), io.Discard, io.Discard)
-	_, second := silent.run(t.Context(), io.Discard, io.Discard)
+	_, _, first := broken.run(t.Context(), io.Discard)
+	_, _, second := silent.run(t.Context(), io.Discard)
 
 	if first == nil || first.Error() != "start b: port in use" {
 		t.Errorf("the first error is %v", first)
 	}
 	if second == nil || second.Error() != "a in round 1: no request was answered" {
 		t.Errorf("the second error is %v", second)
+	}
+}
+
+func TestPeersThatBeginAfreshAreStartedForEachTurnAndMayMissOne(t *testing.T) {
+	var heard []string
+	started := 0
+	fails := running("b")
+	fails.Start = func(context.Context, *peers.World) (*peers.Process, error) {
+		if started++; started == 1 {
+			return nil, errors.New("port in use")
+		}
+		return &peers.Process{URL: "b"}, nil
+	}
+	c := fake(&heard, running("a"), fails)
+	c.afresh = true
+
+	_, all, err := c.run(t.Context(), io.Discard)
+
+	if want := []string{"a", "a", "b"}; !slices.Equal(heard, want) {
+		t.Errorf("the turns were %v", heard)
+	}
+	if len(all) != 2 || err == nil || err.Error() != "b in round 1: start: port in use" {
+		t.Errorf("%d rows, and the error is %v", len(all), err)
 	}
 }
 
@@ -155,7 +183,7 @@ func TestSteeringStreamsFromClientsOfOneRegion(t *testing.T) {
 	url := serve(t, modelserver.New(modelserver.Settings{Region: "near"}))
 	s := steering(settings{duration: 10 * time.Millisecond, rate: 1000})
 
-	samples, err := s.measure(t.Context(), url)
+	samples, err := s.measure(t.Context(), trial{peer: &peers.Process{URL: url}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +200,7 @@ func TestSteeringStreamsFromClientsOfOneRegion(t *testing.T) {
 
 func TestSenselessComparisonsExitWithTwoAndSayWhatToWrite(t *testing.T) {
 	for _, c := range []struct{ args, hint string }{
-		{"--suite unknown", "there is steering"},
+		{"--suite unknown", "there is " + known(suites())},
 		{"--suite=steering --peers nginx", "there is proxima, proxima-undeclared, haproxy, haproxy-backup, haproxy-leastconn"},
 		{"--peers proxima,haproxy --suite steering --seconds 0", "above 0"},
 		{"--suite steering --seconds NaN", "above 0"},
@@ -181,6 +209,8 @@ func TestSenselessComparisonsExitWithTwoAndSayWhatToWrite(t *testing.T) {
 		{"--suite steering --rate Inf", "at most 1000000"},
 		{"--suite steering --peers haproxy,haproxy", "haproxy is named twice"},
 		{"--suite steering --rounds 0", "1 or more"},
+		{"--suite steering --streams 0", "--streams 0: there must be 1 to 100000"},
+		{"--suite steering --connections -1", "--connections -1: there must be 1 to 100000"},
 		{"-suite steering -o yaml", "table and json"},
 		{"--suite steering proxima", "--peers proxima,haproxy"},
 		{"--suite steering --url http://127.0.0.1", "-url"},
@@ -201,7 +231,7 @@ func TestAnInterruptedComparisonPrintsNoRows(t *testing.T) {
 	cancel()
 	var stdout, stderr bytes.Buffer
 
-	code := compare(ctx, strings.Fields("--suite steering -o json"), &stdout, &stderr, false)
+	code := compare(ctx, strings.Fields("--suite steering -o json"), &stdout, &stderr)
 
 	if code != 1 || stdout.Len() > 0 || stderr.String() != "bench: steering: interrupted\n" {
 		t.Errorf("exit %d, stdout %q, stderr %q", code, stdout.String(), stderr.String())
@@ -210,14 +240,14 @@ func TestAnInterruptedComparisonPrintsNoRows(t *testing.T) {
 
 // fake is a comparison of two rounds without a world, which notes whose turn it is.
 func fake(heard *[]string, of ...peers.Peer) comparison {
-	return comparison{settings: settings{rounds: 2}, suite: suite{
+	return comparison{settings: settings{rounds: 2}, command: "go run ./bench --fake", suite: suite{
 		name: "fake", peers: of,
 		warmUp: func(_ context.Context, url string) error {
 			*heard = append(*heard, "warm "+url)
 			return nil
 		},
-		measure: func(_ context.Context, url string) ([]sample, error) {
-			*heard = append(*heard, url)
+		measure: func(_ context.Context, t trial) ([]sample, error) {
+			*heard = append(*heard, t.peer.URL)
 			return []sample{{"turns", "", 1}}, nil
 		},
 	}}
@@ -225,13 +255,15 @@ func fake(heard *[]string, of ...peers.Peer) comparison {
 
 // running is a peer whose URL is its name.
 func running(name string) peers.Peer {
-	return peers.Peer{Name: name, Start: func(context.Context, *peers.World) (*peers.Process, error) {
-		return &peers.Process{URL: name}, nil
-	}}
+	return peers.Peer{
+		Name:    name,
+		Version: func(context.Context, *peers.World) (string, error) { return "version 1", nil },
+		Start:   func(context.Context, *peers.World) (*peers.Process, error) { return &peers.Process{URL: name}, nil },
+	}
 }
 
 func missing(name string) peers.Peer {
-	return peers.Peer{Name: name, Start: func(context.Context, *peers.World) (*peers.Process, error) {
-		return nil, &peers.Missing{Program: name, Install: "apt-get install " + name}
+	return peers.Peer{Name: name, Version: func(context.Context, *peers.World) (string, error) {
+		return "", &peers.Missing{Program: name, Install: "apt-get install " + name}
 	}}
 }

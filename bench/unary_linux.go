@@ -14,8 +14,7 @@ import (
 const (
 	unaryClients = 64
 	unaryRate    = 2000.0 // requests/s, which every peer can carry easily
-	warmUpTime   = time.Second
-	slices4      = 4 // into which the direct way and the one through the peer are cut, to alternate
+	pieces       = 4      // into which the loads with and without the peer are cut, to alternate
 )
 
 // unary asks what a hop costs a request that is answered at once and whole: as many
@@ -53,7 +52,7 @@ func unary(s settings) suite {
 
 // saturated is what the peer does when every client asks again at once.
 func (s settings) saturated(ctx context.Context, t trial, fleet *raw.Fleet) ([]sample, error) {
-	if _, err := fleet.Saturate(ctx, warmUpTime); err != nil {
+	if _, err := fleet.Saturate(ctx, s.runUp()); err != nil {
 		return nil, err
 	}
 	var tally raw.Tally
@@ -80,9 +79,9 @@ func (s settings) saturated(ctx context.Context, t trial, fleet *raw.Fleet) ([]s
 // paced is what the way through a peer adds to the direct one.
 func paced(ctx context.Context, direct, through *raw.Fleet, rate float64, lasts time.Duration) ([]sample, error) {
 	var times [2][]time.Duration
-	for range slices4 {
+	for range pieces {
 		for i, fleet := range []*raw.Fleet{direct, through} {
-			tally, err := fleet.Pace(ctx, rate, lasts/slices4)
+			tally, err := fleet.Pace(ctx, rate, lasts/pieces)
 			if err != nil {
 				return nil, err
 			}

@@ -1,12 +1,8 @@
 package edge
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
-	"io"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -40,17 +36,6 @@ type answer struct {
 
 	interim sync.Mutex // one of sayContinue and the answer goes first
 }
-
-// framing is how the end of the body is told.
-type framing uint8
-
-const (
-	undecided framing = iota
-	bodiless
-	counted
-	chunked
-	untilClose
-)
 
 // heldAtMost is how long a body of unknown length may be and yet get a Content-Length.
 const heldAtMost = 2 << 10
@@ -178,11 +163,6 @@ func (a *answer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// mayHaveBody is by RFC 9110 §6.4.1.
-func mayHaveBody(status int) bool {
-	return status >= 200 && status != http.StatusNoContent && status != http.StatusNotModified
-}
-
 // take takes some of the body.
 func (a *answer) take(p []byte) error {
 	if a.framing == undecided && a.length < 0 && len(a.held)+len(p) <= heldAtMost {
@@ -194,100 +174,6 @@ func (a *answer) take(p []byte) error {
 	}
 	a.frame(p, false)
 	return a.put(p)
-}
-
-// frame ends the head, if it has not yet, with how the body's end is told. next is what is
-// to be written behind what is held; last: it is all there will be.
-func (a *answer) frame(next []byte, last bool) {
-	if a.framing != undecided {
-		return
-	}
-	a.reserve()
-	held := a.held
-	a.held = nil
-	a.decide(int64(len(held)), last)
-	switch {
-	case a.typed || !mayHaveBody(a.status):
-	case len(held) > 0:
-		a.appendField("Content-Type", http.DetectContentType(held))
-	case len(next) > 0:
-		a.appendField("Content-Type", http.DetectContentType(next))
-	}
-	a.appendFraming()
-	a.appendConnection()
-	a.out = append(a.out, "\r\n"...)
-	if len(held) > 0 {
-		a.append(held)
-		a.exchange.front.server.buffers.reuse(held)
-	}
-}
-
-// decide chooses the framing. HEAD is told as much of the body as GET, as far as it is
-// known.
-func (a *answer) decide(held int64, last bool) {
-	head := a.exchange.head
-	switch {
-	case !mayHaveBody(a.status):
-		a.framing, a.length = bodiless, -1
-	case a.length < 0 && last && !a.hasTrailer() && (!head || held > 0):
-		a.length = held
-	}
-	switch {
-	case a.framing == bodiless:
-	case head:
-		a.framing = bodiless
-	case a.length >= 0:
-		a.framing = counted
-	case a.exchange.old:
-		a.framing = untilClose
-	default:
-		a.framing = chunked
-	}
-}
-
-// appendFraming says the length also where there is no body, if it is that of GET's.
-func (a *answer) appendFraming() {
-	switch {
-	case a.length >= 0:
-		a.out = append(a.out, "Content-Length: "...)
-		a.out = strconv.AppendInt(a.out, a.length, 10)
-		a.out = append(a.out, "\r\n"...)
-	case a.framing == chunked:
-		a.appendField("Transfer-Encoding", "chunked")
-	}
-}
-
-func (a *answer) appendConnection() {
-	x, told := a.exchange, a.header["Connection"]
-	a.closes = a.framing == untilClose || x.mustClose() || anyHas(told, "close")
-	switch {
-	case a.status == http.StatusSwitchingProtocols:
-	case a.closes:
-		a.appendField("Connection", "close")
-		return
-	case x.old:
-		a.appendField("Connection", "keep-alive")
-		return
-	}
-	for _, line := range told {
-		a.appendField("Connection", line)
-	}
-}
-
-func anyHas(lines []string, token string) bool {
-	for _, line := range lines {
-		if http1.HasToken(line, token) {
-			return true
-		}
-	}
-	return false
-}
-
-func (a *answer) appendField(name, value string) {
-	a.out = append(a.out, name...)
-	a.out = append(a.out, ": "...)
-	a.out = append(a.out, value...)
-	a.out = append(a.out, "\r\n"...)
 }
 
 // put writes some of the body: into the buffer, or with it when it does not fit there.
@@ -311,17 +197,6 @@ func (a *answer) put(p []byte) error {
 		end = a.out[len(a.out)-len("\r\n"):]
 	}
 	return a.sendWith(p, end)
-}
-
-// append puts some of the body into the buffer.
-func (a *answer) append(p []byte) {
-	switch a.framing {
-	case bodiless:
-	case chunked:
-		a.out = http1.AppendChunk(a.out, p)
-	default:
-		a.out = append(a.out, p...)
-	}
 }
 
 // Flush is a http.Flusher's.
@@ -398,111 +273,4 @@ func (a *answer) sendWith(p, end []byte) error {
 	a.exchange.front.server.buffers.reuse(a.out)
 	a.out = nil
 	return a.err
-}
-
-// sayContinue tells a client to send the body, unless it has an answer already.
-func (a *answer) sayContinue() {
-	a.interim.Lock()
-	defer a.interim.Unlock()
-	if a.exchange.asksContinue {
-		a.exchange.asksContinue = false
-		_, _ = io.WriteString(a.exchange.front.conn, "HTTP/1.1 100 Continue\r\n\r\n") // it shows when the body is read
-	}
-}
-
-// forgetContinue is before an answer to somebody who waits for leave to send the body.
-func (a *answer) forgetContinue() {
-	a.interim.Lock()
-	defer a.interim.Unlock()
-	a.exchange.asksContinue = false
-}
-
-// hasTrailer reports whether there will be fields behind the body, as far as is known.
-func (a *answer) hasTrailer() bool {
-	if len(a.header["Trailer"]) > 0 {
-		return true
-	}
-	for name := range a.header {
-		if strings.HasPrefix(name, http.TrailerPrefix) {
-			return true
-		}
-	}
-	return false
-}
-
-// trailer is what was announced, and what has http.TrailerPrefix; nil: nothing.
-func (a *answer) trailer() http.Header {
-	if !a.hasTrailer() {
-		return nil
-	}
-	t := http.Header{}
-	add := func(name string, values []string) {
-		if name = http.CanonicalHeaderKey(name); mayTrail(name) && len(values) > 0 {
-			t[name] = append(t[name], values...)
-		}
-	}
-	for _, line := range a.header["Trailer"] {
-		for name := range strings.SplitSeq(line, ",") {
-			name = http.CanonicalHeaderKey(strings.Trim(name, " \t"))
-			add(name, a.header[name])
-		}
-	}
-	for name, values := range a.header {
-		if name, is := strings.CutPrefix(name, http.TrailerPrefix); is {
-			add(name, values)
-		}
-	}
-	return t
-}
-
-// mayTrail is by RFC 9110 §6.5.1: what says where a message ends or who it is for comes
-// too late behind it.
-func mayTrail(name string) bool {
-	switch name {
-	case "Connection", "Content-Encoding", "Content-Length", "Content-Range", "Content-Type", "Host", "Keep-Alive",
-		"Te", "Trailer", "Transfer-Encoding", "Www-Authenticate", "Authorization", "Set-Cookie", "Cookie":
-		return false
-	}
-	return true
-}
-
-// SetReadDeadline is for reads of the request's body (http.ResponseController): also one
-// that waits already ends then, with an error that is os.ErrDeadlineExceeded. The zero
-// time lifts it.
-func (a *answer) SetReadDeadline(t time.Time) error {
-	return a.exchange.front.client.SetReadDeadline(t)
-}
-
-// SetWriteDeadline is for writing the answer (http.ResponseController). It is lifted at
-// the answer's end.
-func (a *answer) SetWriteDeadline(t time.Time) error {
-	return a.exchange.front.client.SetWriteDeadline(t)
-}
-
-// EnableFullDuplex has nothing to enable: the body may be read while the answer goes out.
-func (a *answer) EnableFullDuplex() error { return nil }
-
-// Hijack is a http.Hijacker's. The connection closes when the caller closes it, or with
-// Server.Close. Nobody notices any more when the client leaves.
-func (a *answer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	x := a.exchange
-	switch {
-	case a.hijacked:
-		return nil, nil, http.ErrHijacked
-	case x.detached:
-		return nil, nil, errors.New("a detached answer's connection cannot be taken over")
-	}
-	a.forgetContinue()
-	if a.status != 0 {
-		_ = a.FlushError() // the caller will see it, too
-	}
-	if x.hasBody() {
-		x.body.end()
-	}
-	a.hijacked = true
-	a.drop()
-	conn, came := x.front.handOver()
-	in := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(came), conn), max(len(buffer{}), len(came)))
-	_, _ = in.Peek(len(came)) // now it is buffered
-	return conn, bufio.NewReadWriter(in, bufio.NewWriter(conn)), nil
 }

@@ -259,3 +259,22 @@ func TestAnswersNeedNoSocket(t *testing.T) {
 		t.Errorf("%d bytes", len(said))
 	}
 }
+
+func TestAHandlersMistakesAreLogged(t *testing.T) {
+	for mistake, handler := range map[string]http.HandlerFunc{
+		"404 after it has answered with 200": func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(http.StatusOK)
+			w.WriteHeader(http.StatusNotFound)
+		},
+		`Content-Length is "many"`: func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Content-Length", "many") },
+		"answers with status 1000": func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(1000) },
+	} {
+		w := serve(t, &Server{Handler: handler})
+		conn := w.dial(t)
+		send(t, conn, last)
+		closed(t, conn)
+		if !strings.Contains(w.log(), mistake) {
+			t.Errorf("%s: %q", mistake, w.log())
+		}
+	}
+}

@@ -32,7 +32,7 @@ func (s *Server) arrive(c *client) {
 // deferred.
 func (s *Server) contain(c *client) {
 	if value := recover(); value != nil {
-		s.logf("panic while a client connected: %v\n%s", value, debug.Stack())
+		s.logf("panic on a client's connection: %v\n%s", value, debug.Stack())
 		c.Close()
 		s.turned(Panic, fmt.Errorf("%s: panic: %v", c.Conn.RemoteAddr(), value))
 	}

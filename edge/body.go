@@ -228,3 +228,20 @@ func (b *body) drain(limit time.Duration) bool {
 	}
 	return b.ended.Load()
 }
+
+// sayContinue tells a client to send the body, unless it has an answer already.
+func (a *answer) sayContinue() {
+	a.interim.Lock()
+	defer a.interim.Unlock()
+	if a.exchange.asksContinue {
+		a.exchange.asksContinue = false
+		_, _ = io.WriteString(a.exchange.front.conn, "HTTP/1.1 100 Continue\r\n\r\n") // it shows when the body is read
+	}
+}
+
+// forgetContinue is before an answer to somebody who waits for leave to send the body.
+func (a *answer) forgetContinue() {
+	a.interim.Lock()
+	defer a.interim.Unlock()
+	a.exchange.asksContinue = false
+}

@@ -215,10 +215,10 @@ func TestCloseEndsADetachedAnswer(t *testing.T) {
 	answer, finish := c.detach(t)
 	c.returns()
 	w.Close()
+	<-c.r.Context().Done()
 	if _, err := answer.TryWrite([]byte("hello")); err == nil {
 		t.Error("it goes on")
 	}
-	<-c.r.Context().Done()
 	finish()
 	closed(t, conn)
 }

@@ -132,9 +132,6 @@ func (f *frames) earns(h frame) bool {
 // NetConn is the connection below.
 func (f *frames) NetConn() net.Conn { return f.Conn }
 
-// CloseWrite is as in client.
-func (f *frames) CloseWrite() error { return closeWrite(f.Conn) }
-
 // frame is the head of one, with an error code behind it when it is RST_STREAM.
 type frame [frameHead + 4]byte
 

@@ -126,7 +126,7 @@ func (f *front) receive() *exchange {
 	}
 	x := &exchange{front: f}
 	x.life.Context = f.ctx
-	x.answer = answer{exchange: x, length: -1}
+	x.answer.exchange, x.answer.length = x, -1
 	x.request = new(http.Request).WithContext(&x.life)
 	err = http1.ParseRequest(f.in.bytes[:end], x.request)
 	f.in.use(end)
@@ -316,6 +316,7 @@ func (x *exchange) contain() {
 func (x *exchange) isElsewhere() bool {
 	if x.answer.hijacked {
 		x.life.end(context.Canceled)
+		x.front.current.Store(nil)
 		return true
 	}
 	return x.detached && !x.letGo()
@@ -372,7 +373,6 @@ func (f *front) cancel(err error) {
 // has come already.
 func (f *front) handOver() (conn net.Conn, came []byte) {
 	f.client.state.Store(elsewhere)
-	f.current.Store(nil)
 	f.forget()
 	came = append(append(came, f.in.data...), f.in.bytes...)
 	f.in.release()

@@ -4,6 +4,7 @@ package edge
 
 import (
 	"bytes"
+	"context"
 	"net"
 	"net/http"
 	"runtime"
@@ -106,6 +107,53 @@ func BenchmarkIdle(b *testing.B) {
 		defer s.Close()
 		benchmarkIdle(b, s.Serve)
 	})
+	b.Run("edge, detached in the midst of an answer", func(b *testing.B) {
+		s := &Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			answer := w.(detachable)
+			w.Header()["Content-Type"] = nil
+			finish, _ := answer.Detach()
+			_, _ = answer.TryWrite([]byte("the first token"))
+			context.AfterFunc(r.Context(), finish)
+		})}
+		defer s.Close()
+		benchmarkIdle(b, s.Serve)
+	})
+}
+
+// BenchmarkTryWrite is a token on its way to the client, without the client.
+func BenchmarkTryWrite(b *testing.B) {
+	token := bytes.Repeat([]byte("z"), 200)
+	written := make(chan struct{})
+	s := &Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer := w.(detachable)
+		b.ReportAllocs()
+		for b.Loop() {
+			if full, err := answer.TryWrite(token); full || err != nil {
+				b.Error(full, err)
+			}
+		}
+		close(written)
+	})}
+	defer s.Close()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	go func() { _ = s.Serve(l) }()
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer conn.Close()
+	_, _ = conn.Write([]byte(plain))
+	go func() {
+		piece := make([]byte, 1<<20)
+		for err := error(nil); err == nil; {
+			_, err = conn.Read(piece)
+		}
+	}()
+	<-written
 }
 
 func benchmarkIdle(b *testing.B, serve func(net.Listener) error) {

@@ -144,6 +144,47 @@ func TestABodyThatIsWrongIsReadUpToThere(t *testing.T) {
 	}
 }
 
+func TestItIsKnownWhetherTheRestOfABodyIsHere(t *testing.T) {
+	const counted = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n"
+	for _, test := range []struct {
+		pieces []string
+		want   []bool // before each read of a byte
+	}{
+		{[]string{counted + "hello"}, []bool{true, true, true, true, true, true}},
+		{[]string{counted + "he", "llo"}, []bool{false, false, false, false, false, true}}, // what is not asked for is not read ahead
+		{[]string{inChunks + "2\r\nhe\r\n0\r\n\r\n"}, []bool{true, true, true}},
+		{[]string{inChunks + "2\r\nhe\r\n", "0\r\n\r\n"}, []bool{false, false, false, true}},
+		{[]string{inChunks + "2\r\nhe\r\nx"}, []bool{false, false, false, false}},
+		{[]string{strings.Replace(counted, "\r\n\r\n", "\r\nExpect: 100-continue\r\n\r\n", 1) + "hello"}, []bool{false, true, true, true, true, true}},
+	} {
+		var pieces [][]byte
+		for _, p := range test.pieces {
+			pieces = append(pieces, []byte(p))
+		}
+		var got []bool
+		play(t, pieces, func(w http.ResponseWriter, r *http.Request) {
+			body := r.Body.(interface{ Buffered() bool })
+			got = append(got, body.Buffered())
+			for err := error(nil); err == nil; {
+				_, err = r.Body.Read(make([]byte, 1))
+				got = append(got, body.Buffered())
+			}
+		})
+		if !slices.Equal(got, test.want) {
+			t.Errorf("%q: %t", test.pieces, got)
+		}
+	}
+}
+
+func TestAClosedBodyIsNotRead(t *testing.T) {
+	play(t, [][]byte{[]byte("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello")}, func(w http.ResponseWriter, r *http.Request) {
+		_ = r.Body.Close()
+		if n, err := r.Body.Read(make([]byte, 5)); n != 0 || err != http.ErrBodyReadAfterClose {
+			t.Errorf("%d bytes, %v", n, err)
+		}
+	})
+}
+
 func TestAPrefaceOfHTTP2MayComeInPieces(t *testing.T) {
 	w := serve(t, &Server{})
 	conn := w.dial(t)
@@ -244,6 +285,7 @@ func TestABodyThatNobodyReadHidesNoRequest(t *testing.T) {
 		"announced, absent": {0, false, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := serve(t, &Server{Limits: Limits{HeaderTimeout: time.Second}, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				w.WriteHeader(http.StatusForbidden)
 			})})
@@ -535,6 +577,26 @@ func TestWhoTakesAConnectionOverHasWhatCameAlready(t *testing.T) {
 	}
 }
 
+func TestWhoTookAConnectionOverHearsOfTheEnd(t *testing.T) {
+	base, end := context.WithCancel(t.Context())
+	all := make(calls)
+	w := serve(t, &Server{Handler: all, BaseContext: base})
+	conn := w.dial(t)
+	send(t, conn, plain)
+	c := <-all
+	c.do(func() {
+		conn, _, err := http.NewResponseController(c.w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		context.AfterFunc(c.r.Context(), func() { conn.Close() })
+	})
+	end()
+	closed(t, conn)
+	c.returns()
+}
+
 func TestAPanicOfAHandlerCutsItsAnswer(t *testing.T) {
 	for _, test := range []struct {
 		panics any
@@ -591,10 +653,11 @@ func TestShutdownAnswersWhoHasAskedAndLetsNobodyAskAgain(t *testing.T) {
 	if err != nil || !response.Close {
 		t.Errorf("%+v, %v", response, err)
 	}
+	closed(t, busy)
+	busy.Close()
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	closed(t, busy)
 }
 
 func TestHalfAHeadDoesNotHoldUpShutdown(t *testing.T) {

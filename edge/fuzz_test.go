@@ -53,24 +53,28 @@ type story struct {
 
 // told sends it in pieces to a server whose client does not wait.
 func told(t *testing.T, sent []byte, size int) (s story) {
-	conn := &script{}
-	for piece := range slices.Chunk(sent, size) {
-		conn.left = append(conn.left, piece)
-	}
-	server := &Server{ErrorLog: log.New(t.Output(), "", 0), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	said := play(t, slices.Collect(slices.Chunk(sent, size)), func(w http.ResponseWriter, r *http.Request) {
 		s.asked = append(s.asked, askedBy(r))
 		if r.Method == "PUT" {
 			panic(http.ErrAbortHandler)
 		}
 		fmt.Fprint(w, "answered")
-	})}
+	})
+	s.answered = answersIn(t, said, s.asked)
+	return s
+}
+
+// play has a client send some pieces, each of which is read at once, and returns what it is
+// answered.
+func play(t *testing.T, pieces [][]byte, handler http.HandlerFunc) []byte {
+	conn := &script{left: pieces}
+	server := &Server{ErrorLog: log.New(t.Output(), "", 0), Handler: handler}
 	server.Turned = func(_ Reason, err error) { t.Errorf("turned away: %v", err) }
 	server.prepare()
 	_ = server.door.Close() // HTTP/2 is not listened to
 	server.places <- struct{}{}
 	server.serveHTTP1(server.newClient(conn), conn, nil)
-	s.answered = answersIn(t, conn.said.Bytes(), s.asked)
-	return s
+	return conn.said.Bytes()
 }
 
 // asked is what a request says, up to where the body is wrong.

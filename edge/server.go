@@ -150,6 +150,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 func (s *Server) Close() error {
 	s.prepare()
 	s.stopAccepting()
+	s.cut(context.Canceled)
 	for _, c := range s.clients(func(*client) bool { return true }) {
 		c.Close() // the socket: TLS would first say goodbye to each, and wait
 	}

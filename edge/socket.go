@@ -144,26 +144,26 @@ func (s *socket) WriteAll(a, b, c []byte) (int, error) {
 	out := &s.out
 	out.turn.Lock()
 	defer out.turn.Unlock()
-	out.parts, out.err = pieces{out.kept, a, b, c}, nil
-	if out.parts.size() == 0 {
+	size := len(a) + len(b) + len(c)
+	if len(out.kept)+size == 0 {
 		return 0, nil
 	}
 	if err := out.begin(s.conn.SetWriteDeadline); err != nil {
 		return 0, s.failed("write", err)
 	}
+	out.parts, out.err = pieces{out.kept, a, b, c}, nil
 	err := s.raw.Write(out.attempt)
 	out.over()
 	left := out.parts
-	out.parts = pieces{}
-	out.kept = nil
+	out.parts, out.kept = pieces{}, nil
 	switch {
 	case err == nil && out.err != nil:
 		err = s.failed("write", out.err)
 	case err == nil:
 		out.kept = left.together() // there is something only in a hurry
-		return len(a) + len(b) + len(c), nil
+		return size, nil
 	}
-	return len(a) + len(b) + len(c) - min(left.size(), len(a)+len(b)+len(c)), err
+	return max(size-left.size(), 0), err
 }
 
 func (s *socket) writeEach(parts ...[]byte) (n int, err error) {

@@ -10,7 +10,7 @@ import (
 // them, so that a request needs no timer. It returns when the server has stopped and the
 // last connection is closed.
 func (s *Server) sweep() {
-	defer context.AfterFunc(s.base(), s.cutAll)()
+	defer context.AfterFunc(s.base(), func() { s.cut(s.base().Err()) })()
 	look := time.NewTicker(s.sweepEvery())
 	defer look.Stop()
 	for {
@@ -40,11 +40,10 @@ func (s *Server) expireThose(now int64) {
 	}
 }
 
-// cutAll ends the context of every request under way, as the one they have in common has
-// ended.
-func (s *Server) cutAll() {
+// cut ends the context of every request under way.
+func (s *Server) cut(err error) {
 	for _, c := range s.clients(func(c *client) bool { return c.front != nil }) {
-		c.front.cancel(s.base().Err())
+		c.front.cancel(err)
 	}
 }
 

@@ -145,22 +145,41 @@ func (f *flow) read() (int, error) {
 
 // take passes on what n bytes more have brought.
 func (f *flow) take(n int) error {
-	have := f.held + n
+	came := f.from.buf[:f.held+n]
 	if !f.events {
-		return f.send(f.from.buf[:have])
+		return f.send(came)
 	}
-	whole := f.dialect.Border(f.from.buf[:have], f.held)
+	skimmed := f.skim(came)
+	if skimmed > 0 {
+		if err := f.send(came[:skimmed]); err != nil || skimmed == len(came) {
+			return err
+		}
+	}
+	return f.takeRest(came[skimmed:])
+}
+
+// skim takes in the events that bring nothing but text, which nearly all do, and returns
+// their length. What was held is looked at only once.
+func (f *flow) skim(came []byte) int {
+	if f.held > 0 || f.torn || f.record.Resumed > 0 {
+		return 0
+	}
+	return f.watch.Skim(f.tale, came)
+}
+
+func (f *flow) takeRest(came []byte) error {
+	whole := f.dialect.Border(came, f.held)
 	var wrong error
 	switch {
 	case whole > 0 && f.torn:
-		wrong = f.hearLast(f.from.buf[:whole])
+		wrong = f.hearLast(came[:whole])
 	case whole > 0:
-		wrong = f.hear(f.from.buf[:whole])
-	case f.torn, have == len(f.from.buf):
-		whole = have
-		wrong = f.tear(f.from.buf[:whole])
+		wrong = f.hear(came[:whole])
+	case f.torn, len(came) == len(f.from.buf):
+		whole = len(came)
+		wrong = f.tear(came)
 	}
-	f.held = copy(f.from.buf[:], f.from.buf[whole:have])
+	f.held = copy(f.from.buf[:], came[whole:])
 	return wrong
 }
 

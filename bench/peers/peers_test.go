@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 }
 
 func TestEveryPeerIsToldTheSame(t *testing.T) {
-	w := &World{Regions: someRegions()}
+	w, hops := &World{Regions: someRegions()}, &World{Regions: someRegions()}
 	for name, c := range map[string]struct {
 		form   string
 		values any
@@ -45,6 +45,10 @@ func TestEveryPeerIsToldTheSame(t *testing.T) {
 		"haproxy-backup.cfg":      {haproxyConfig, haproxySettings{w, Backup, "regions.map", 3}},
 		"haproxy-leastconn.cfg":   {haproxyConfig, haproxySettings{w, LeastConn, "regions.map", 3}},
 		"haproxy.map":             {clientMap, w},
+		"hop/proxima.yaml":        {hopProxima, someHop(hops, "proxima")},
+		"hop/haproxy.cfg":         {hopHAProxy, someHop(hops, "haproxy")},
+		"hop/nginx.conf":          {hopNginx, someHop(hops, "nginx")},
+		"hop/Caddyfile":           {hopCaddy, someHop(hops, "caddy")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			written, err := render(c.form, c.values)
@@ -70,6 +74,35 @@ func TestProximaAcceptsWhatItIsGiven(t *testing.T) {
 
 		if capacity := config.Endpoints[0].Capacity; (capacity == 16) != declared {
 			t.Errorf("declared %v, and the capacity is %d", declared, capacity)
+		}
+	}
+}
+
+func TestProximaAcceptsWhatItIsGivenForAHop(t *testing.T) {
+	written, err := render(hopProxima, someHop(&World{Regions: someRegions()}, "proxima"))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	config, err := configs.Parse("proxima.yaml", written, os.LookupEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if !config.Log.Access || config.Limits.Connections != 9825 {
+		t.Errorf("access log: %v, %d connections", config.Log.Access, config.Limits.Connections)
+	}
+}
+
+func TestAPatternIsOfWholeOctetsOfIPv4(t *testing.T) {
+	pattern, err := hop{}.Pattern(netip.MustParsePrefix("198.51.100.0/24"))
+
+	if pattern != `^198\.51\.100\.` || err != nil {
+		t.Errorf("%s, %v", pattern, err)
+	}
+	for _, network := range []string{"198.51.100.0/25", "2001:db8::/48"} {
+		if _, err := (hop{}).Pattern(netip.MustParsePrefix(network)); err == nil {
+			t.Errorf("%s has a pattern", network)
 		}
 	}
 }
@@ -148,6 +181,15 @@ func get(address string) (*http.Response, error) {
 		response.Body.Close()
 	}
 	return response, err
+}
+
+// someHop logs, as the peers do that are called "-log".
+func someHop(w *World, name string) hop {
+	w.Regions[2].Clients = netip.MustParsePrefix("203.0.113.0/24") // Caddy knows clients by patterns, of IPv4 alone
+	return hop{
+		World: w, Name: name, Address: "127.0.0.1:8080", Socket: inherited, Map: "regions.map", Log: true,
+		Files: 20_000, Connections: 9825, Patience: "500ms", Resends: true,
+	}
 }
 
 // someRegions are not listed in the order of their distance from the first.

@@ -176,7 +176,7 @@ func (f *Fleet) Pace(ctx context.Context, rate float64, lasts time.Duration) (Ta
 		}
 		return nil
 	}
-	for now := began; now.Before(end); now = time.Now() {
+	for now := time.Now(); now.Before(end); now = time.Now() {
 		if err := overdue(now); err != nil {
 			return Tally{}, err
 		}

@@ -75,6 +75,9 @@ func newHotPath(b *testing.B, more ...string) *hotPath {
 	if err != nil {
 		b.Fatal(err)
 	}
+	if s.poller != nil {
+		b.Cleanup(s.poller.Close)
+	}
 	s.proxy.Failover.Next = carrier(answersAtOnce)
 	for _, e := range config.Endpoints {
 		s.live.SetStatus(router.EndpointID(e.ID), router.Status{Health: router.Up})

@@ -4,7 +4,7 @@ package main
 // own: they are few, and somebody waits for them. The lines of requests may wait for
 // each other, so that a thousand of them cost some twenty system calls; an event
 // takes those that wait out before itself, so the log is in order whichever way its
-// entries came in. access.go says what stands in such a line.
+// entries came in. Events are zap's; access.go writes the lines.
 
 import (
 	"io"
@@ -18,14 +18,24 @@ import (
 )
 
 // newLog writes events to w as the configuration asks. The level can be changed
-// while the log is in use. Sync takes out what waits.
+// while the log is in use. Sync takes out the lines of requests that wait.
 func newLog(w io.Writer, c configs.Log) (*zap.Logger, zap.AtomicLevel) {
 	level := zap.NewAtomicLevelAt(levelOf(c))
-	encoder, out := encoderOf(c), &batches{to: w}
-	return zap.New(twoWays{
-		Core:  zapcore.NewCore(encoder, out, level),
-		lines: zapcore.NewCore(encoder, held{out}, level),
-	}), level
+	out := &batches{to: w}
+	return zap.New(events{zapcore.NewCore(encoderOf(c), out, level), out, c.Format == "console"}), level
+}
+
+// events is the core of a log that has a second way in, for the lines of requests.
+type events struct {
+	zapcore.Core
+	out     *batches
+	console bool // the format, else JSON
+}
+
+// With adds fields to the events; the lines of requests have their own.
+func (e events) With(fields []zap.Field) zapcore.Core {
+	e.Core = e.Core.With(fields)
+	return e
 }
 
 // levelOf reads a level that configs has checked.
@@ -37,47 +47,30 @@ func levelOf(c configs.Log) zapcore.Level {
 	return level
 }
 
+// consoleTime is when something happened, for people.
+const consoleTime = "15:04:05.000"
+
 func encoderOf(c configs.Log) zapcore.Encoder {
 	enc := zap.NewProductionEncoderConfig()
 	enc.TimeKey, enc.EncodeTime = "time", zapcore.RFC3339NanoTimeEncoder
 	enc.EncodeDuration = zapcore.StringDurationEncoder
 	if c.Format == "console" {
 		enc.EncodeLevel = zapcore.CapitalLevelEncoder
-		enc.EncodeTime = zapcore.TimeEncoderOfLayout("15:04:05.000")
+		enc.EncodeTime = zapcore.TimeEncoderOfLayout(consoleTime)
 		return zapcore.NewConsoleEncoder(enc)
 	}
 	return zapcore.NewJSONEncoder(enc)
 }
 
-// twoWays is a log's core. It writes at once; lines is the way in for what may wait.
-type twoWays struct {
-	zapcore.Core
-	lines zapcore.Core
-}
-
-// With adds fields to both ways.
-func (t twoWays) With(fields []zap.Field) zapcore.Core {
-	return twoWays{t.Core.With(fields), t.lines.With(fields)}
-}
-
-// mayWait is the way in for entries that may wait, of a log that has one.
-func mayWait(core zapcore.Core) zapcore.Core {
-	if t, has := core.(twoWays); has {
-		return t.lines
-	}
-	return core
-}
-
-// How much of what may wait is held back, and for how long. A batch fits into a pipe
-// that has been read out, which is 64 KiB (pipe(7)), so that who reads may be a batch behind
-// before a request waits for him. A process that is killed, or crashes, takes at most
-// this much with it.
+// How many lines of requests are held back, and for how long. A pipe holds 64 KiB
+// (pipe(7)), so that who reads may be a batch behind before a request waits for it. A
+// process that is killed, or crashes, takes at most this much with it.
 const (
 	batchBytes = 32 << 10
 	batchWait  = 200 * time.Millisecond
 )
 
-// batches writes entries in the order they come: what may wait in batches, the rest
+// batches writes what comes in the order it comes: lines of requests in batches, events
 // at once. It costs nothing while there is nothing to hold: no memory, no goroutine.
 type batches struct {
 	to io.Writer
@@ -87,38 +80,37 @@ type batches struct {
 	due     *time.Timer // takes out what waits; nil: nothing ever waited
 }
 
-// Write writes an entry at once, with all that wait before it.
-func (b *batches) Write(entry []byte) (int, error) {
+// Write writes an event at once, behind all lines that wait.
+func (b *batches) Write(event []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(b.waiting) == 0 {
-		return b.to.Write(entry)
+		return b.to.Write(event)
 	}
-	b.waiting = append(b.waiting, entry...)
-	return len(entry), b.flush()
+	b.waiting = append(b.waiting, event...)
+	return len(event), b.flush()
 }
 
-// hold keeps an entry until there are enough of them or the first has waited long
-// enough.
-func (b *batches) hold(entry []byte) (err error) {
+// hold keeps a line until there are enough of them or the first has waited long enough.
+// A batch that cannot be written is lost, and nobody is told: this is the log.
+func (b *batches) hold(line []byte) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.waiting)+len(entry) > batchBytes {
-		err = b.flush()
+	if len(b.waiting)+len(line) > batchBytes {
+		_ = b.flush()
 	}
 	if len(b.waiting) == 0 {
 		b.wake()
 	}
-	b.waiting = append(b.waiting, entry...)
-	return err
+	b.waiting = append(b.waiting, line...)
 }
 
-// wake sees to it that what waits goes out in time. It is called for the first entry
-// of a batch.
+// wake sees to it that what waits goes out in time. It is called for the first line of
+// a batch.
 func (b *batches) wake() {
 	if b.due == nil {
 		b.waiting = make([]byte, 0, batchBytes)
-		b.due = time.AfterFunc(batchWait, func() { _ = b.takeOut() }) // there is no other log to tell
+		b.due = time.AfterFunc(batchWait, func() { _ = b.takeOut() })
 		return
 	}
 	b.due.Reset(batchWait)
@@ -130,8 +122,7 @@ func (b *batches) takeOut() error {
 	return b.flush()
 }
 
-// flush writes what waits. What cannot be written is lost, as an entry is that goes
-// out at once. The caller holds mu.
+// flush writes what waits, or loses it. The caller holds mu.
 func (b *batches) flush() error {
 	if len(b.waiting) == 0 {
 		return nil
@@ -148,9 +139,3 @@ func (b *batches) Sync() error {
 	}
 	return zapcore.AddSync(b.to).Sync()
 }
-
-// held is the way into batches for what may wait.
-type held struct{ *batches }
-
-// Write implements io.Writer.
-func (h held) Write(entry []byte) (int, error) { return len(entry), h.hold(entry) }

@@ -14,8 +14,8 @@ import (
 // read. It is a string's inside, checked to be one, or a whole number: neither holds an
 // end of a line, so that the event's lines stay what they are, and its JSON stays JSON
 // with the same keys. And it is the value of a key whose value nobody looks at, or
-// looks at only for whether there are words, which is known by then, or of the content
-// itself, which a Tale gets from the form.
+// looks at only for whether there are words, or only for the first one's, which are
+// known by then; or it is the content itself, which a Tale gets from the form.
 
 // Bounds of a form. An event of OpenAI's has some 300 bytes without its words.
 const (
@@ -35,7 +35,7 @@ type form struct {
 	tells  bool   // a Tale hears that text, and goes on
 	role   bool   // the event says who speaks
 	begins bool   // or has content, if only an empty one
-	number uint32 // how many were learned before
+	number uint32 // how many were learned so far
 
 	hits, misses uint32 // of events since
 	patience     uint32 // so many misses in a row make another form worth learning

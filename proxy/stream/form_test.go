@@ -73,17 +73,21 @@ func mustAgree(t interface {
 ) {
 	t.Helper()
 	skimming, remembering, both, reading := newReader(d, choices), newReader(d, choices), newReader(d, choices), newReader(d, choices)
-	fed, cut, from := 0, 0, 0 // both have skimmed some events, and others not
+	fed, cut, from := 0, 0, 0
 	for fed < len(stream) {
 		fed += piece(len(stream) - fed)
 		border := d.Border(stream[cut:fed], from)
 		if fed == len(stream) {
 			border = fed - cut // an end without a border is an event, too
 		}
+		if border == 0 {
+			from = fed - cut
+			continue
+		}
 		events := stream[cut : cut+border : cut+border]
 		skimming.skim(bytes.Clone(events))
 		remembering.each(bytes.Clone(events))
-		if both.each(bytes.Clone(events)); fed%2 == 0 {
+		if both.each(bytes.Clone(events)); fed%2 == 0 { // from now on the other one skims
 			both, skimming = skimming, both
 		}
 		reading.read(bytes.Clone(events))
@@ -98,7 +102,7 @@ func mustAgree(t interface {
 	}
 }
 
-// engine writes events as some server does; %s is where its words stand, and %d where a
+// engines write events as some servers do; %s is where its words stand, and %d where a
 // number is that differs.
 var engines = map[Dialect][]string{
 	Chat: {

@@ -90,7 +90,9 @@ func (w *Watch) See(events []byte) {
 // one look at them. It returns how many of the bytes these are; the rest, which need
 // not be whole events, is for Border, See and Hear. The tale may be nil, and is not
 // skimmed once it is Resumed. Given both, watch and tale keep the form of the events
-// once: so Skim before they see and hear the first.
+// once: so Skim before they see and hear the first. An event that is not whole yet
+// costs a look at what there is of it, every time: Skim where an event begins, and not
+// again for each of its pieces.
 func (w *Watch) Skim(t *Tale, buf []byte) (taken int) {
 	if t != nil {
 		w.shareForm(t)

@@ -85,7 +85,7 @@ func (a *answer) hear() error {
 		}
 		r := &a.response
 		if err := http1.ParseResponse(head, a.to.Method, r); err != nil {
-			return fmt.Errorf("the endpoint's answer is malformed: %w", err)
+			return malformed(err)
 		}
 		if r.StatusCode >= 200 || r.StatusCode == http.StatusSwitchingProtocols {
 			return nil
@@ -100,6 +100,12 @@ func (a *answer) hear() error {
 	return errInterim
 }
 
+// malformed tells whose doing it is. It does not wrap http1.Malformed: that would be taken
+// for what is wrong with a client's request.
+func malformed(err error) error {
+	return fmt.Errorf("the endpoint's answer is malformed: %v", err)
+}
+
 // head reads one, and leaves what follows it ahead.
 func (a *answer) head() ([]byte, error) {
 	for seen := 0; ; {
@@ -107,7 +113,7 @@ func (a *answer) head() ([]byte, error) {
 			end, err := http1.Head(a.ahead, seen, false)
 			switch {
 			case err != nil:
-				return nil, fmt.Errorf("the endpoint's answer is malformed: %w", err)
+				return nil, malformed(err)
 			case end > 0:
 				head := a.ahead[:end:end]
 				a.ahead = a.ahead[end:]

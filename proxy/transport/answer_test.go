@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -91,7 +92,7 @@ func TestAnswersThatAreNone(t *testing.T) {
 		"half a body":              {"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello", "unexpected EOF"},
 		"half a chunk":             {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhello", "unexpected EOF"},
 		"no last chunk":            {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "unexpected EOF"},
-		"chunks that are none":     {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nx\r\n", "a chunk's size is not a hexadecimal number"},
+		"chunks that are none":     {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nx\r\n", "the endpoint's answer is malformed: a chunk's size is not a hexadecimal number"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			story(t, func(w *world) {
@@ -99,9 +100,7 @@ func TestAnswersThatAreNone(t *testing.T) {
 				got := w.ask(&diary{repeats: true}, "GET", "")
 				w.want("error", got.err != nil && strings.HasPrefix(got.err.Error(), test.want), true)
 				w.want("connections", w.connections(), 1)
-				if t.Failed() {
-					t.Log(got.err)
-				}
+				w.want("the client's doing", errors.As(got.err, new(interface{ Malformed() })), false)
 			})
 		})
 	}

@@ -70,7 +70,7 @@ func (a *answer) digestChunks(b []byte) []byte {
 	data, rest, err := a.chunks.Decode(b)
 	switch {
 	case err != nil:
-		a.err = err
+		a.err = malformed(err)
 		a.finish(false)
 	case a.chunks.Done():
 		a.complete(len(rest) == 0)

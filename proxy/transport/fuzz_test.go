@@ -30,6 +30,7 @@ func FuzzAnswer(f *testing.F) {
 		chunked + "\r\n5\r\nhello\r\n0\r\n\r\n", chunked + "Trailer: A\r\n\r\n5;a=b\r\nhello\r\n0\r\nA: 1\r\nB: 2\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
 		"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\nhello", "HTTP/1.0 200 OK\nContent-Length: 5\n\nhello",
 		"HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx",
+		"HTTP/1.0 101\n\n0", "HTTP/1.1 200 OK\r\nA: b\r\n \r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 200 OK\r\nA:\r\n  b\r\nContent-Length: 0\r\n\r\n",
 	} {
 		for method := range uint8(3) {
 			f.Add(text, method, uint16(len(text)))

@@ -71,9 +71,13 @@ func (a *answer) send(body io.ReadCloser) error {
 	return nil
 }
 
-// lengthOf is how long the request's body is; -1: unknown.
+// lengthOf is how long the request's body is; -1: unknown. A body of length 0 that is not
+// http.NoBody is unknown, too (documented at http.Request).
 func lengthOf(r *http.Request) int64 {
-	if hasBody(r) && r.ContentLength <= 0 {
+	switch {
+	case !hasBody(r):
+		return max(r.ContentLength, 0)
+	case r.ContentLength <= 0:
 		return -1
 	}
 	return r.ContentLength

@@ -37,6 +37,14 @@ func TestWhatARequestIsOnTheWire(t *testing.T) {
 		"without a method":  {"GET", "/", "", func(r *http.Request) { r.Method = "" }, "GET / HTTP/1.1\nHost: endpoint.test\n\n"},
 		"with a body":       {"POST", "/v1/a?b=c&d", "hello", nil, "POST /v1/a?b=c&d HTTP/1.1\nHost: endpoint.test\nContent-Length: 5\n\nhello"},
 		"with an empty one": {"POST", "/", "", nil, "POST / HTTP/1.1\nHost: endpoint.test\nContent-Length: 0\n\n"},
+		"of no body and no length": {
+			"GET", "/", "", func(r *http.Request) { r.Body, r.ContentLength = nil, -1 },
+			"GET / HTTP/1.1\nHost: endpoint.test\n\n",
+		},
+		"whose length nobody tells": {
+			"PUT", "/", "hello", func(r *http.Request) { r.ContentLength = 0 },
+			"PUT / HTTP/1.1\nHost: endpoint.test\nTransfer-Encoding: chunked\n\n5\nhello\n0\n\n",
+		},
 		"whose length is unknown": {
 			"PUT", "/", "hello", func(r *http.Request) { r.ContentLength = -1 },
 			"PUT / HTTP/1.1\nHost: endpoint.test\nTransfer-Encoding: chunked\n\n5\nhello\n0\n\n",

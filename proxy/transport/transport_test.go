@@ -86,6 +86,44 @@ func TestARequestWhoseBodyCannotBeHadAgainIsNotRepeated(t *testing.T) {
 	})
 }
 
+// deaf is a connection that takes nothing after its first request, but for some bytes.
+type deaf struct {
+	net.Conn
+	takes  int
+	writes int
+}
+
+func (d *deaf) Write(p []byte) (int, error) {
+	if d.writes++; d.writes == 1 {
+		return d.Conn.Write(p)
+	}
+	return d.takes, errDeaf
+}
+
+var errDeaf = errors.New("broken pipe")
+
+// TestOnlyWhatMayHaveBeenSeenIsNotRepeated is about a connection that breaks between the
+// look at it and the request: when nothing went out, any request may go out on another.
+func TestOnlyWhatMayHaveBeenSeenIsNotRepeated(t *testing.T) {
+	for _, length := range []int{1, 2 * atOnce} {
+		for takes, want := range map[int]error{0: nil, 1: errDeaf} {
+			onPipes(t, func(w *world) {
+				w.does(always(hello))
+				dial := w.Dial
+				w.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+					conn, err := dial(ctx, network, address)
+					if w.connections() == 1 {
+						conn = &deaf{Conn: conn, takes: takes}
+					}
+					return conn, err
+				}
+				w.ask(nil, "GET", "")
+				w.want("error", w.ask(&diary{}, "POST", strings.Repeat("x", length)).err, want)
+			})
+		}
+	}
+}
+
 func TestAnAnswerThatBreaksOffIsNotAskedForAgain(t *testing.T) {
 	story(t, func(w *world) {
 		w.does(func(c *call) {
