@@ -34,7 +34,9 @@ type answer struct {
 	held []byte // of the body, as long as framing is undecided
 	err  error  // what came of writing; nothing more is written
 
-	interim sync.Mutex // one of sayContinue and the answer goes first
+	interim     sync.Mutex // one of sayContinue and the answer goes first
+	controlling sync.Mutex
+	over        bool // the connection is not the handler's any more; guarded by controlling
 }
 
 // heldAtMost is how long a body of unknown length may be and yet get a Content-Length.

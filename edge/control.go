@@ -14,13 +14,31 @@ import (
 // that waits already ends then, with an error that is os.ErrDeadlineExceeded. The zero
 // time lifts it.
 func (a *answer) SetReadDeadline(t time.Time) error {
-	return a.exchange.front.client.SetReadDeadline(t)
+	return a.control(func(c *client) error { return c.SetReadDeadline(t) })
 }
 
 // SetWriteDeadline is for writing the answer (http.ResponseController). It is lifted at
 // the answer's end.
 func (a *answer) SetWriteDeadline(t time.Time) error {
-	return a.exchange.front.client.SetWriteDeadline(t)
+	return a.control(func(c *client) error { return c.SetWriteDeadline(t) })
+}
+
+// control lets the handler do something with the connection as long as that is its own:
+// who comes too late must not disturb the next request.
+func (a *answer) control(do func(*client) error) error {
+	a.controlling.Lock()
+	defer a.controlling.Unlock()
+	if a.over {
+		return errOver
+	}
+	return do(a.exchange.front.client)
+}
+
+// endControl ends the handler's control.
+func (a *answer) endControl() {
+	a.controlling.Lock()
+	defer a.controlling.Unlock()
+	a.over = true
 }
 
 // EnableFullDuplex has nothing to enable: the body may be read while the answer goes out.

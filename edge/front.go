@@ -332,6 +332,7 @@ func (x *exchange) mustClose() bool {
 // the connection goes on.
 func (x *exchange) conclude() bool {
 	f := x.front
+	x.answer.endControl()
 	x.life.end(context.Canceled)
 	if x.hasBody() {
 		x.body.end()

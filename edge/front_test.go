@@ -540,6 +540,27 @@ func TestADeadlineIsNotThatOfTheNextRequest(t *testing.T) {
 	}
 }
 
+func TestADeadlineThatComesTooLateDoesNotReachTheNextRequest(t *testing.T) {
+	all := make(calls)
+	w := serve(t, &Server{Handler: all})
+	conn := w.dial(t)
+	send(t, conn, plain)
+	first := <-all
+	first.returns()
+	answerOn(t, conn)
+	send(t, conn, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n")
+	second := <-all
+	late := http.NewResponseController(first.w)
+	if late.SetReadDeadline(time.Now()) == nil || late.SetWriteDeadline(time.Now()) == nil {
+		t.Error("nobody is told that it is too late")
+	}
+	send(t, conn, "hello")
+	if body, err := io.ReadAll(second.r.Body); string(body) != "hello" {
+		t.Errorf("%q, %v", body, err)
+	}
+	second.returns()
+}
+
 func TestWhoTakesAConnectionOverHasWhatCameAlready(t *testing.T) {
 	server, client := secure(t)
 	for _, config := range []*tls.Config{nil, server} {

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"net/http"
 	"sync/atomic"
 	"time"
 )
@@ -80,11 +81,8 @@ func (c *clock) appendDate(b []byte) []byte {
 	now := time.Now()
 	d := c.date.Load()
 	if d == nil || d.second != now.Unix() {
-		d = &date{now.Unix(), "Date: " + now.UTC().Format(dateFormat) + "\r\n"}
+		d = &date{now.Unix(), "Date: " + now.UTC().Format(http.TimeFormat) + "\r\n"}
 		c.date.Store(d)
 	}
 	return append(b, d.line...)
 }
-
-// dateFormat is that of RFC 9110 §5.6.7.
-const dateFormat = "Mon, 02 Jan 2006 15:04:05 GMT"

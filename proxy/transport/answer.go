@@ -290,12 +290,12 @@ func (a *answer) explain(err error) error {
 	return err
 }
 
-// mayRepeat reports whether a request that failed may be sent once more, on a new
-// connection. That a kept one turns out to be closed is nobody's fault, as long as
+// mayRepeat reports whether a request that failed on a kept connection may be sent once
+// more, on a new one. That a kept one turns out to be closed is nobody's fault, as long as
 // nothing of an answer came.
 func (a *answer) mayRepeat() bool {
 	switch {
-	case !a.reused, a.heard, a.to.Context().Err() != nil, hasBody(a.to) && a.to.GetBody == nil:
+	case a.heard, a.to.Context().Err() != nil, hasBody(a.to) && a.to.GetBody == nil:
 		return false
 	}
 	return a.trip.Repeats() || a.isUntouched()

@@ -39,9 +39,6 @@ func (a *answer) readAhead(p []byte) (int, error) {
 
 // readOn reads from the connection. nothing: it is at rest, and nothing has come.
 func (a *answer) readOn(p []byte) (n int, nothing bool) {
-	if a.conn.socket != nil && a.left >= 0 && int64(len(p)) > a.left {
-		p = p[:a.left] // what comes behind the end is found when the connection is looked at
-	}
 	n, err := a.conn.read(p)
 	data := a.digest(p[:n])
 	if err != nil && err != ErrNothing && a.err == nil {

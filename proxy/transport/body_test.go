@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
 )
 
 // TestTheLastBytesComeWithTheEnd: who copies an answer need not ask once more.
@@ -99,7 +100,7 @@ func TestABodyThatIsLeftEndsItsConnection(t *testing.T) {
 }
 
 func TestCloseEndsAReadThatIsUnderWay(t *testing.T) {
-	story(t, func(w *world) {
+	onPipes(t, func(w *world) {
 		w.does(func(c *call) {
 			c.hear()
 			c.say("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
@@ -114,7 +115,8 @@ func TestCloseEndsAReadThatIsUnderWay(t *testing.T) {
 			_, err := response.Body.Read(make([]byte, 1))
 			ended <- err
 		}()
-		response.Body.Close()
+		synctest.Wait()
+		go response.Body.Close()
 		w.want("ended with an error", <-ended != nil, true)
 	})
 }

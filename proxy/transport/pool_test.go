@@ -1,8 +1,10 @@
 package transport
 
 import (
+	"context"
 	"io"
 	"net"
+	"net/textproto"
 	"testing"
 	"time"
 )
@@ -24,6 +26,41 @@ func TestAConnectionIsKeptForFiftyFiveSeconds(t *testing.T) {
 		w.want("hosts remembered", len(w.pool.hosts), 0)
 	})
 }
+
+// TestAConnectionThatIsTooOldIsNotTried is about a process that was stopped for a while,
+// and its sweeper with it.
+func TestAConnectionThatIsTooOldIsNotTried(t *testing.T) {
+	for age, ready := range map[time.Duration]bool{keptFor - 1: true, keptFor: false} {
+		near, far := net.Pipe()
+		c, now := newConnection(near, "endpoint.test", &pool{}), time.Now()
+		c.rest(now)
+		if c.isReady(now.Add(age)) != ready {
+			t.Errorf("at the age of %v it is ready: %t", age, !ready)
+		}
+		near.Close()
+		far.Close()
+	}
+}
+
+func TestAConnectionWhoseContextHasEndedIsNotKept(t *testing.T) {
+	story(t, func(w *world) {
+		w.does(always("HTTP/1.1 102 Processing\r\n\r\n" + hello))
+		ctx, cancel := context.WithCancelCause(w.t.Context())
+		trip := &leaves{leave: func() { cancel(errLeft) }}
+		if response, err := w.RoundTrip(w.request(WithTrip(ctx, trip), nil, "GET", nil)); err == nil {
+			response.Body.Close()
+		}
+		w.want("kept", w.pool.count, 0)
+	})
+}
+
+// leaves is a Trip whose client leaves at an interim answer.
+type leaves struct {
+	diary
+	leave func()
+}
+
+func (l *leaves) Inform(int, textproto.MIMEHeader) error { l.leave(); return nil }
 
 func TestTheNewestConnectionIsUsedFirst(t *testing.T) {
 	onPipes(t, func(w *world) {

@@ -62,6 +62,35 @@ func TestOverHTTPSTheTripIsHeardToo(t *testing.T) {
 	})
 }
 
+func TestOverHTTPSContinueIsNotToldOf(t *testing.T) {
+	secured(t, echo, func(w *world) {
+		trip := &diary{}
+		w.want("answer", w.secretly(trip, http.Header{"Expect": {"100-continue"}}).body, "hello")
+		w.want("trip", trip.String(), "dial, got http2, sent")
+	})
+}
+
+// TestOverHTTPSAKeptConnectionThatWasClosedMeanwhile is about an endpoint of HTTP/1.1.
+func TestOverHTTPSAKeptConnectionThatWasClosedMeanwhile(t *testing.T) {
+	for _, repeats := range []bool{true, false} {
+		before := ""
+		server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(w, r.Body)
+			if r.RemoteAddr == before {
+				panic(http.ErrAbortHandler)
+			}
+			before = r.RemoteAddr
+		}))
+		roots := x509.NewCertPool()
+		roots.AddCert(server.Certificate())
+		w := &world{t: t, host: server.Listener.Addr().String(), Transport: &Transport{Roots: roots}}
+		w.secretly(nil, http.Header{})
+		w.want("answered", w.secretly(&diary{repeats: repeats}, http.Header{}).err == nil, repeats)
+		w.CloseIdleConnections()
+		server.Close()
+	}
+}
+
 func TestOverHTTPSNoFieldIsAdded(t *testing.T) {
 	tells := func(w http.ResponseWriter, r *http.Request) { _ = r.Header.Write(w) }
 	secured(t, tells, func(w *world) {

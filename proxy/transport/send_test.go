@@ -128,13 +128,14 @@ func TestBodiesComeOutAsTheyWentIn(t *testing.T) {
 							c.say(hello)
 						}
 					})
-					r := w.request(w.t.Context(), nil, "POST", strings.NewReader(content))
+					first, second := &diary{}, &diary{}
+					r := w.request(w.t.Context(), first, "POST", strings.NewReader(content))
 					more(r)
 					w.want("answer", w.do(r).body, "hello")
 					w.want("body", <-heard == content, true)
-					trip := &diary{}
-					w.ask(trip, "GET", "")
-					w.want("trip", trip.String(), "got kept, sent")
+					w.want("trip", first.String(), "dial, got, sent")
+					w.ask(second, "GET", "")
+					w.want("next trip", second.String(), "got kept, sent")
 				})
 			})
 		}
@@ -209,6 +210,26 @@ func TestAnAnswerMayComeBeforeTheWholeRequest(t *testing.T) {
 		trip := &diary{}
 		w.do(w.request(w.t.Context(), trip, "GET", nil))
 		w.want("trip", strings.HasPrefix(trip.String(), "got kept"), true)
+	})
+}
+
+func TestABodyThatFailsLateIsWhatEndsTheAnswer(t *testing.T) {
+	story(t, func(w *world) {
+		w.does(func(c *call) {
+			_, _ = http.ReadRequest(c.in)
+			c.say("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello")
+			c.untilLeft()
+		})
+		in, out := io.Pipe()
+		response, err := w.RoundTrip(w.request(w.t.Context(), nil, "POST", in))
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		defer response.Body.Close()
+		broken := errors.New("broken")
+		out.CloseWithError(broken)
+		_, err = io.ReadAll(response.Body)
+		w.want("error", err, broken)
 	})
 }
 

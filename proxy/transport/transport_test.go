@@ -41,17 +41,24 @@ func TestAKeptConnectionThatWasClosedMeanwhile(t *testing.T) {
 		method  string
 		trip    *diary
 		repeats bool
+		key     string // a field that says so
 	}{
-		"a request that may be repeated":       {"POST", &diary{repeats: true}, true},
-		"one that may not":                     {"POST", &diary{}, false},
-		"a safe one that nobody follows":       {"GET", nil, true},
-		"one with effects that nobody follows": {"POST", nil, false},
+		"a request that may be repeated":       {"POST", &diary{repeats: true}, true, ""},
+		"one that may not":                     {"POST", &diary{}, false, ""},
+		"a safe one that nobody follows":       {"GET", nil, true, ""},
+		"one with effects that nobody follows": {"POST", nil, false, ""},
+		"one with effects and a key":           {"POST", nil, true, "Idempotency-Key"},
+		"one with the other key":               {"POST", nil, true, "X-Idempotency-Key"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			story(t, func(w *world) {
 				w.does(hangsUpOnTheSecond)
 				w.ask(nil, "GET", "")
-				got := w.ask(test.trip, test.method, "body")
+				r := w.request(w.t.Context(), test.trip, test.method, strings.NewReader("body"))
+				if test.key != "" {
+					r.Header[test.key] = []string{"1"}
+				}
+				got := w.do(r)
 				w.want("answered", got.err == nil && got.body == "hello", test.repeats)
 				if !test.repeats {
 					w.want("error", got.err, errNoAnswer)
