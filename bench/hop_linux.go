@@ -51,7 +51,7 @@ func hopSuite(s settings, hops peers.Hops, of suite) suite {
 			return nil, fmt.Errorf("pin the load: %w", err)
 		}
 		defer undo()
-		if !peers.Quiet(ctx, 2*s.duration) && !told {
+		if !s.rest(ctx) && !told {
 			s.warn("the machine has something else to do: times and rates will be worse than they are")
 			told = true
 		}
@@ -69,6 +69,10 @@ func bareWorld() []peers.Region {
 	}
 	return world
 }
+
+// rest lets a peer finish with what came before, and waits until the machine is quiet,
+// as long as a load lasts. It reports whether that came.
+func (s settings) rest(ctx context.Context) bool { return peers.Quiet(ctx, s.duration) }
 
 // runUp is how long a load lasts before it counts.
 func (s settings) runUp() time.Duration { return s.duration / 3 }

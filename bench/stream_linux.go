@@ -40,14 +40,17 @@ func stream(s settings) suite {
 			if err != nil {
 				return nil, err
 			}
+			s.rest(ctx)
 			direct, _, err := s.flowing(ctx, t, t.nearest(), paced, nil)
 			if err != nil {
 				return nil, fmt.Errorf("without the peer: %w", err)
 			}
+			s.rest(ctx)
 			through, _, err := s.flowing(ctx, t, t.peer.URL, paced, nil)
 			if err != nil {
 				return nil, err
 			}
+			s.rest(ctx)
 			held, err := s.held(ctx, t, before, many, raw.Chat{Every: cadence(many, slowRate)}, "stream")
 			delays := added("token", load.LatencyOf(direct.Delays), load.LatencyOf(through.Delays))
 			return slices.Concat(fast, delays, held), err

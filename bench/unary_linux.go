@@ -44,6 +44,7 @@ func unary(s settings) suite {
 			if err != nil {
 				return nil, err
 			}
+			s.rest(ctx)
 			slow, err := paced(ctx, direct, through, rate, s.duration)
 			return append(fast, slow...), err
 		},

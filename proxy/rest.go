@@ -44,13 +44,11 @@ var (
 	errFull    = errors.New("the client has yet to take what came")
 )
 
-// restAfter is how many pieces come before a stream may rest. To move a connection from
-// one poller to another costs about as much as a token.
-const restAfter = 4
-
-// mayRest lets the stream rest from now on whenever nothing comes, if it can.
+// mayRest lets the stream rest from now on whenever nothing comes, if it can. That it
+// is asked with the first piece means a dozen system calls a stream, to move its connection
+// from one poller to another and back: what two tokens cost.
 func (f *flow) mayRest() {
-	if f.pieces++; f.pieces < restAfter || f.from.rests || f.fixed || !f.events {
+	if f.from.rests || f.fixed || !f.events {
 		return
 	}
 	body, can := f.from.rest.(rester)
