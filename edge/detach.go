@@ -23,7 +23,20 @@ func (a *answer) Detach() (finish func(), ok bool) {
 	}
 	x.detached = true
 	x.holders.Store(2)
+	x.forgetHead()
 	return x.finish, true
+}
+
+// forgetHead lets go of what nobody here needs any more of an exchange that may last for
+// minutes: the request, once all of it has come, and the answer's header, once it is out.
+func (x *exchange) forgetHead() {
+	if !x.hasBody() || x.body.ended.Load() {
+		x.request = nil
+	}
+	a := &x.answer
+	if a.framing != undecided && !a.hasTrailer() {
+		a.header = nil
+	}
 }
 
 // TryWrite is Write and Flush, but does not wait for the client. It takes all of p or

@@ -58,6 +58,15 @@ func (f *flow) mayRest() {
 	}
 	f.from.rests = body.Rest(f.wake)
 	f.fixed = !f.from.rests
+	f.forget()
+}
+
+// forget lets go of what nobody needs any more of an exchange that may last for minutes.
+// What endpoints are sent is kept for the next one.
+func (f *flow) forget() {
+	f.answer.Header = nil
+	f.in = f.out
+	f.doubts = nil
 }
 
 // detach takes the answer off the goroutine of the client's connection.

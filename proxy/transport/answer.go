@@ -18,7 +18,9 @@ import (
 // and it is the answer's body.
 type answer struct {
 	response http.Response
-	to       *http.Request
+	to       *http.Request // nil once the answer rests
+	ctx      context.Context
+	last     bool // the request says that its connection ends with it
 	trip     Trip
 	conn     *connection
 	reused   bool        // the connection had served another exchange
@@ -58,8 +60,10 @@ const (
 // is left of the exchange but perhaps a goroutine that still reads the request's body.
 func (a *answer) carry(body io.ReadCloser) error {
 	a.trip.Got(a.reused, false)
-	if ctx := a.to.Context(); ctx.Done() != nil {
-		a.release = context.AfterFunc(ctx, a.conn.abort)
+	a.ctx = a.to.Context()
+	a.last = a.to.Close || has(a.to.Header["Connection"], "close")
+	if a.ctx.Done() != nil {
+		a.release = context.AfterFunc(a.ctx, a.conn.abort)
 	}
 	err := a.send(body)
 	if err == nil {
@@ -255,7 +259,7 @@ func (a *answer) finish(clean bool) {
 // mayKeep reports whether neither side said that the connection ends with this exchange.
 func (a *answer) mayKeep() bool {
 	r := &a.response
-	return !r.Close && r.StatusCode != http.StatusSwitchingProtocols && !a.to.Close && !has(a.to.Header["Connection"], "close")
+	return !r.Close && r.StatusCode != http.StatusSwitchingProtocols && !a.last
 }
 
 // has reports whether a list has this option, in any case.
@@ -273,8 +277,8 @@ func has(lines []string, option string) bool {
 // explain returns what an exchange failed of: its context, the request's body, the
 // way to the endpoint or the way back, in that order.
 func (a *answer) explain(err error) error {
-	if ctx := a.to.Context(); ctx.Err() != nil {
-		return context.Cause(ctx)
+	if a.ctx.Err() != nil {
+		return context.Cause(a.ctx)
 	}
 	var fault error
 	unsent := a.unsent
@@ -295,7 +299,7 @@ func (a *answer) explain(err error) error {
 // nothing of an answer came.
 func (a *answer) mayRepeat() bool {
 	switch {
-	case a.heard, a.to.Context().Err() != nil, hasBody(a.to) && a.to.GetBody == nil:
+	case a.heard, a.ctx.Err() != nil, hasBody(a.to) && a.to.GetBody == nil:
 		return false
 	}
 	return a.trip.Repeats() || a.isUntouched()

@@ -28,7 +28,10 @@ func (a *answer) Rest(ready func()) bool {
 	}
 	rests := a.conn.goBare(ready)
 	if a.release != nil {
-		a.release = context.AfterFunc(a.to.Context(), a.conn.abort)
+		a.release = context.AfterFunc(a.ctx, a.conn.abort)
+	}
+	if rests {
+		a.to, a.response.Request = nil, nil // it may last for minutes
 	}
 	return rests
 }
