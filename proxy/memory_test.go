@@ -146,6 +146,7 @@ func TestMemoryIsGivenBackWhenTheClientLeaves(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			cramped(t, func(w *world) {
+				w.settings.Resume = true
 				w.endpoint("us-1", test.act)
 				c := w.connect()
 				c.send("POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n" + prompt[:test.sent])
@@ -168,12 +169,25 @@ func TestMemoryIsGivenBackAfterABug(t *testing.T) {
 	})
 }
 
-func TestMemoryIsHeldUntilTheStreamHasEnded(t *testing.T) {
+func TestMemoryIsHeldWhileAStreamMayGoOnElsewhere(t *testing.T) {
 	cramped(t, func(w *world) {
+		w.settings.Resume = true
 		next := make(chan struct{})
 		w.endpoint("us-1", narrator(all, func(c *call) { <-next; c.event("[DONE]"); c.write(lastChunk) }))
 		c := w.begin(prompt)
 		w.want("kept", w.kept(), int64(1000))
+		close(next)
+		c.waits()
+	})
+}
+
+func TestAStreamAtRestThatCannotGoOnElsewhereHoldsNoBody(t *testing.T) {
+	storyWhere(t, true, func(w *world) {
+		w.settings.BodyMemory = 1500
+		next := make(chan struct{})
+		w.endpoint("us-1", narrator(all, func(c *call) { <-next; c.event("[DONE]"); c.write(lastChunk) }))
+		c := w.begin(prompt)
+		w.want("kept", w.kept(), int64(0))
 		close(next)
 		c.waits()
 	})

@@ -62,11 +62,16 @@ func (f *flow) mayRest() {
 }
 
 // forget lets go of what nobody needs any more of an exchange that may last for minutes.
-// What endpoints are sent is kept for the next one.
+// What endpoints are sent is kept only where another one may be sent it.
 func (f *flow) forget() {
 	f.answer.Header = nil
 	f.in = f.out
 	f.doubts = nil
+	if f.tale == nil {
+		f.out.Header = nil
+		f.handler.kept.give(f.body.taken)
+		f.body.kept, f.body.taken, f.prefix = nil, 0, nil
+	}
 }
 
 // detach takes the answer off the goroutine of the client's connection.
