@@ -141,11 +141,13 @@ func (t trial) kibEach(before int64, n int) (float64, error) {
 	return float64(now-before) / 1024 / float64(n), err
 }
 
-// added is what a hop adds to percentiles of the direct way.
+// added is what a hop adds to percentiles of the direct way. When something else runs
+// on the machine, the direct tail says so.
 func added(name string, direct, through load.Latency) []sample {
 	const us = 1000 // µs in a ms
 	return []sample{
 		{name + "_direct_p50", "µs", us * direct.P50},
+		{name + "_direct_p99", "µs", us * direct.P99},
 		{name + "_added_p50", "µs", us * (through.P50 - direct.P50)},
 		{name + "_added_p99", "µs", us * (through.P99 - direct.P99)},
 		{name + "_added_p99.9", "µs", us * (through.P999 - direct.P999)},

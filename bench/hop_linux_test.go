@@ -18,11 +18,11 @@ func TestEachSuiteMeasuresAPeer(t *testing.T) {
 	}{
 		"unary": {unary, []string{
 			"requests", "failed", "cpu_per_request", "router_core", "load_core",
-			"request_direct_p50", "request_added_p50", "request_added_p99", "request_added_p99.9",
+			"request_direct_p50", "request_direct_p99", "request_added_p50", "request_added_p99", "request_added_p99.9",
 		}},
 		"stream": {stream, []string{
 			"tokens", "broken", "cpu_per_token", "router_core", "load_core", "memory_per_stream_at_4",
-			"token_direct_p50", "token_added_p50", "token_added_p99", "token_added_p99.9", "memory_per_stream_at_6",
+			"token_direct_p50", "token_direct_p99", "token_added_p50", "token_added_p99", "token_added_p99.9", "memory_per_stream_at_6",
 		}},
 		"connections": {connections, []string{"memory_per_connection_at_6"}},
 		"failover":    {failover, []string{"failed", "cut", "late", "longest_gap", "normal_after", "started_late_p99"}},
@@ -91,6 +91,7 @@ func TestWhatAHopAddsIsTheDifferenceOfPercentiles(t *testing.T) {
 
 	want := []sample{
 		{"token_direct_p50", "µs", 250},
+		{"token_direct_p99", "µs", 1000},
 		{"token_added_p50", "µs", 250},
 		{"token_added_p99", "µs", 500},
 		{"token_added_p99.9", "µs", -250},

@@ -30,7 +30,7 @@ type row struct {
 	Median float64  `json:"median"`
 	Min    float64  `json:"min"`
 	Max    float64  `json:"max"`
-	Ratio  *float64 `json:"ratio_to_haproxy"` // of the medians; null without haproxy, or when its median is 0
+	Ratio  *float64 `json:"ratio_to_haproxy"` // of the medians; null without haproxy, or when its median is not above 0
 }
 
 // turn is what one peer showed in one round.
@@ -90,7 +90,7 @@ func relate(all []row) {
 		}
 	}
 	for i := range all {
-		if of := references[all[i].Metric]; of != 0 {
+		if of := references[all[i].Metric]; of > 0 {
 			ratio := hundredth(all[i].Median / of)
 			all[i].Ratio = &ratio
 		}

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	tokenRate    = 40_000.0 // a second, in all streams together
+	tokenRate    = 30_000.0 // a second, in all streams together; with more, the load side limits
 	pacedRate    = 10_000.0 // likewise, where the time counts that each takes
 	slowRate     = 2_000.0  // likewise, of the many streams that are held open
 	keptUp       = 0.98     // share of the tokens that must arrive, or somebody was overrun

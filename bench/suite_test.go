@@ -21,7 +21,8 @@ func TestRowsHaveTheMedianTheExtremesAndTheRatio(t *testing.T) {
 		{"haproxy", []sample{{"ttft_p50", "ms", 40}, {"errors", "%", 0}}},
 		{"proxima", []sample{{"ttft_p50", "ms", 10}, {"errors", "%", 0}}},
 		{"haproxy", []sample{{"ttft_p50", "ms", 80.004}, {"errors", "%", 0}}},
-		{"proxima", []sample{{"ttft_p50", "ms", 20}, {"errors", "%", 1}}},
+		{"proxima", []sample{{"ttft_p50", "ms", 20}, {"errors", "%", 1}, {"added", "µs", 3}}},
+		{"haproxy", []sample{{"added", "µs", -2}}},
 	}
 	var text bytes.Buffer
 
@@ -35,6 +36,8 @@ func TestRowsHaveTheMedianTheExtremesAndTheRatio(t *testing.T) {
   ttft_p50    ms  haproxy   60.00  40.00  80.00        1.00
     errors     %  proxima    0.00   0.00   1.00           -
     errors     %  haproxy    0.00   0.00   0.00           -
+     added    µs  proxima    3.00   3.00   3.00           -
+     added    µs  haproxy   -2.00  -2.00  -2.00           -
 `
 	if got := "\n" + text.String(); got != want {
 		t.Errorf("the table is%s", got)

@@ -4,20 +4,15 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"proxima/poll"
 )
 
 // canTry says that the kernel can be asked without waiting.
 const canTry = true
 
 // tryRead reads what has come; EAGAIN: nothing yet.
-func tryRead(fd uintptr, p []byte) (int, error) {
-	for {
-		n, err := syscall.Read(int(fd), p)
-		if err != syscall.EINTR {
-			return max(n, 0), err
-		}
-	}
-}
+func tryRead(fd uintptr, p []byte) (int, error) { return poll.Receive(fd, p) }
 
 // tryWrite writes what goes out; EAGAIN: nothing does.
 func tryWrite(fd uintptr, parts *pieces) (int, error) {
@@ -28,13 +23,11 @@ func tryWrite(fd uintptr, parts *pieces) (int, error) {
 			all = append(all, p)
 		}
 	}
+	if len(all) == 1 {
+		return poll.Send(fd, all[0])
+	}
 	for {
-		n, err := 0, error(nil)
-		if len(all) == 1 {
-			n, err = syscall.Write(int(fd), all[0])
-		} else {
-			n, err = unix.Writev(int(fd), all)
-		}
+		n, err := unix.Writev(int(fd), all)
 		if err != syscall.EINTR {
 			return max(n, 0), err
 		}

@@ -94,6 +94,14 @@ func (c *connection) read(p []byte) (int, error) {
 	return 0, io.ErrNoProgress
 }
 
+// Write implements net.Conn.
+func (c *connection) Write(p []byte) (int, error) {
+	if c.socket != nil {
+		return c.socket.write(p)
+	}
+	return c.Conn.Write(p)
+}
+
 // bufferSize holds the head of most answers, and often all of them.
 const bufferSize = 4 << 10
 

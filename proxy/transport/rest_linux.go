@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"proxima/poll"
 )
 
 // bare is a socket that Go's poller does not know. It is read without waiting, and not
@@ -76,20 +78,16 @@ func (b *bare) Read(p []byte) (int, error) {
 	if b.fd < 0 || b.aborted {
 		return 0, net.ErrClosed
 	}
-	for {
-		n, err := unix.Read(b.fd, p)
-		switch {
-		case err == syscall.EINTR:
-		case err == syscall.EAGAIN:
-			return 0, ErrNothing
-		case err != nil:
-			return 0, os.NewSyscallError("read", err)
-		case n == 0:
-			return 0, io.EOF
-		default:
-			return n, nil
-		}
+	n, err := poll.Receive(uintptr(b.fd), p)
+	switch {
+	case err == syscall.EAGAIN:
+		return 0, ErrNothing
+	case err != nil:
+		return 0, os.NewSyscallError("read", err)
+	case n == 0:
+		return 0, io.EOF
 	}
+	return n, nil
 }
 
 // abort ends the reading, and lets whoever reads know.

@@ -13,3 +13,7 @@ func socketOf(net.Conn) *socket { return nil }
 func (*socket) isQuiet() bool { return false }
 
 func (*socket) readFirst() (*buffer, int, error) { return nil, 0, nil }
+
+func (*socket) read([]byte) (int, error) { return 0, nil }
+
+func (*socket) write([]byte) (int, error) { return 0, nil }
