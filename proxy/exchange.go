@@ -34,6 +34,7 @@ type exchange struct {
 	record   router.Record
 
 	out       *http.Request     // what endpoints are sent, but for the address and the body
+	carried   carried           // its context
 	doubts    []*router.Attempt // that failed, of which the request itself may be the reason
 	frugal    bool              // the retry budget kept it from another endpoint
 	broke     int               // endpoints that it may have broken
@@ -60,6 +61,29 @@ func (x *exchange) roomFor(attempts int) []router.Attempt {
 
 type exchangeKey struct{}
 
+// carried is the context of what endpoints are sent: Failover finds the exchange in it.
+type carried struct {
+	context.Context
+	exchange *exchange
+}
+
+// Value is context.Context's.
+func (c *carried) Value(key any) any {
+	if key == (exchangeKey{}) {
+		return c.exchange
+	}
+	return c.Context.Value(key)
+}
+
+// AfterFunc is what package context looks for: without it, it would start a goroutine for
+// each request that waits for the end of a context which is not its own, as edge's are.
+func (c *carried) AfterFunc(call func()) (stop func() bool) {
+	if own, has := c.Context.(interface{ AfterFunc(func()) func() bool }); has {
+		return own.AfterFunc(call)
+	}
+	return context.AfterFunc(c.Context, call)
+}
+
 // outgoing is the request as endpoints shall see it, but for the address and the
 // body, which each attempt sets. The exchange travels in its context. Trailer
 // fields are not passed on: no model API has them.
@@ -70,8 +94,8 @@ func (x *exchange) outgoing() *http.Request {
 	x.recall()
 	x.query.Prefer = router.RegionID(field(x.in.Header, "X-Proxima-Prefer-Region"))
 	x.protocol = x.upgradeAsked()
-	ctx := context.WithValue(x.ctx, exchangeKey{}, x)
-	out := x.in.WithContext(ctx)
+	x.carried = carried{x.ctx, x}
+	out := x.in.WithContext(&x.carried)
 	out.Header = x.forwardedHeader()
 	out.Trailer = nil
 	out.TransferEncoding = nil // each attempt says how long its body is
