@@ -84,10 +84,19 @@ func (p *Poller) Leaving(conn net.Conn, left func()) (forget func()) {
 }
 
 // Readable calls ready whenever something has come on a socket since the last call, its
-// end included. ready must not wait. Nothing is called any more once the socket is
-// closed and forget was called; ready may be under way when forget returns.
+// end included. ready must not wait. forget, which is to be called while the descriptor is
+// open, ends the watch, also where the socket stays open by another descriptor; ready may
+// be under way when it returns.
 func (p *Poller) Readable(fd int, ready func()) (forget func(), err error) {
-	return p.line().watch(fd, readable, ready)
+	l := p.line()
+	strike, err := l.watch(fd, readable, ready)
+	if err != nil {
+		return nil, err
+	}
+	return func() {
+		l.drop(fd)
+		strike()
+	}, nil
 }
 
 func (p *Poller) line() *line {

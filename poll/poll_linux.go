@@ -42,22 +42,30 @@ func openLine() (*line, error) {
 
 func (l *line) close() { l.file.Close() }
 
-// watch asks the kernel. It forgets a socket by itself when that is closed.
+// watch asks the kernel. It forgets a socket by itself when that is closed, and no other
+// descriptor of the same socket is open. forget is for what nobody asks the kernel for.
 func (l *line) watch(fd int, what interest, call func()) (forget func(), err error) {
 	at, turn := l.enter(call)
-	event := syscall.EpollEvent{Events: uint32(what), Fd: at, Pad: turn}
-	raw, err := l.file.SyscallConn()
-	if err == nil {
-		controlled := raw.Control(func(epoll uintptr) { err = syscall.EpollCtl(int(epoll), syscall.EPOLL_CTL_ADD, fd, &event) })
-		if controlled != nil {
-			err = controlled
-		}
-	}
-	if err != nil {
+	if err := l.control(syscall.EPOLL_CTL_ADD, fd, &syscall.EpollEvent{Events: uint32(what), Fd: at, Pad: turn}); err != nil {
 		l.strike(at, turn)
 		return nil, err
 	}
 	return func() { l.strike(at, turn) }, nil
+}
+
+// drop asks the kernel to forget a socket that is open.
+func (l *line) drop(fd int) { _ = l.control(syscall.EPOLL_CTL_DEL, fd, nil) }
+
+func (l *line) control(op, fd int, event *syscall.EpollEvent) error {
+	raw, err := l.file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	controlled := raw.Control(func(epoll uintptr) { err = syscall.EpollCtl(int(epoll), op, fd, event) })
+	if controlled != nil {
+		return controlled
+	}
+	return err
 }
 
 // run calls until the line is closed.

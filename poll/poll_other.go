@@ -15,3 +15,5 @@ func (l *line) close() {}
 func (l *line) run() {}
 
 func (l *line) watch(int, interest, func()) (func(), error) { return nil, ErrUnsupported }
+
+func (l *line) drop(int) {}

@@ -139,10 +139,10 @@ const (
 //
 //	cost / collecting   seconds,   in which   rate · cost / collecting   bytes come.
 //
-// Of a large heap it is never less than a quarter, for bursts, nor more than the
+// Of a large heap it is never less than an eighth, for bursts, nor more than the
 // whole, which is what Go gives by itself.
 func room(cost time.Duration, rate float64, marked uint64) float64 {
-	least := max(leastRoom, float64(marked)/4)
+	least := max(leastRoom, float64(marked)/8)
 	most := max(mostRoom, float64(marked))
 	return min(max(rate*cost.Seconds()/collecting, least), most)
 }

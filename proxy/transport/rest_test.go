@@ -71,7 +71,7 @@ func TestAnAnswerAtRestIsReadAsItComesAndItsConnectionKept(t *testing.T) {
 				}
 			}
 		})
-		for range 2 {
+		for range 20 { // more than there are lines in the poller
 			response, err := w.RoundTrip(w.request(t.Context(), nil, "GET", nil))
 			if err != nil {
 				t.Fatal(err)
