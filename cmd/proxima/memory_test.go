@@ -107,10 +107,10 @@ func TestTheRoomForGarbageFollowsItsRate(t *testing.T) {
 		"quiet":                        {time.Millisecond, 1 * mib, 4 * mib, 8 * mib},
 		"busy":                         {time.Millisecond, 200 * mib, 4 * mib, 20 * mib},
 		"as busy as can be":            {2 * time.Millisecond, 4000 * mib, 4 * mib, 32 * mib},
-		"many quiet streams":           {40 * time.Millisecond, 2 * mib, 100 * mib, 25 * mib},
+		"many quiet streams":           {40 * time.Millisecond, 2 * mib, 100 * mib, 12.5 * mib},
 		"many streams, and many new":   {40 * time.Millisecond, 20 * mib, 100 * mib, 80 * mib},
 		"a large heap, and much to do": {time.Second, 400 * mib, 1000 * mib, 1000 * mib},
-		"a large heap, and none to do": {time.Second, 0, 1000 * mib, 250 * mib},
+		"a large heap, and none to do": {time.Second, 0, 1000 * mib, 125 * mib},
 	} {
 		if got := room(world.cost, world.rate, world.marked); math.Abs(got-world.want) > 1 {
 			t.Errorf("%s: %.1f MiB", name, got/mib)
