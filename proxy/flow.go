@@ -34,7 +34,7 @@ type flow struct {
 	turn   turn      // whose it is to carry on
 	now    time.Time // when it last heard from the endpoint
 	waits  bool      // who carries on may wait
-	pieces int       // that have come
+	pieces int       // that were carried in this turn
 	fixed  bool      // it keeps its goroutine
 
 	counted bool // among the streams that are open
@@ -84,7 +84,7 @@ func (f *flow) run(err error) (rests bool) {
 	f.waits, f.now = true, time.Now()
 	for {
 		switch err {
-		case nil:
+		case nil, errMore:
 		case errResting:
 			if f.turn.giveBack() {
 				return true
@@ -97,7 +97,7 @@ func (f *flow) run(err error) (rests bool) {
 			}
 			f.now = time.Now()
 		}
-		if err == nil || err == errResting {
+		if err == nil || err == errResting || err == errMore {
 			err = f.pump()
 		}
 		if err == nil {
@@ -111,7 +111,10 @@ func (f *flow) run(err error) (rests bool) {
 // here is for. Every piece is flushed. The error is the endpoint's or the client's; nil
 // when the whole answer went out.
 func (f *flow) pump() error {
-	for f.from != nil {
+	for ; f.from != nil; f.pieces++ {
+		if f.pieces == inTurn && !f.waits {
+			return errMore
+		}
 		n, err := f.read()
 		if n > 0 {
 			f.attempt.alive(f.now)

@@ -42,7 +42,12 @@ type rester interface {
 var (
 	errResting = errors.New("nothing has come")
 	errFull    = errors.New("the client has yet to take what came")
+	errMore    = errors.New("others have their turn")
 )
+
+// inTurn is how many pieces of one stream are carried before others have their turn. One
+// that brings more than that at a time gets a goroutine, which Go's scheduler interrupts.
+const inTurn = 4
 
 // mayRest lets the stream rest from now on whenever nothing comes, if it can. That it
 // is asked with the first piece means a dozen system calls a stream, to move its connection
@@ -105,7 +110,7 @@ func (f *flow) step() {
 			go f.fail(bug)
 		}
 	}()
-	f.waits = false
+	f.waits, f.pieces = false, 0
 	for {
 		err := f.pump()
 		switch {

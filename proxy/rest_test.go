@@ -6,7 +6,9 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"proxima/proxy/transport"
@@ -216,4 +218,52 @@ func TestSomebodyIsAlwaysAwakeForWhatCame(t *testing.T) {
 	if !left.giveBack() || !left.take() {
 		t.Error("a stream at rest cannot be woken")
 	}
+}
+
+// generous is an answer at rest that has ever more to say. Whoever reads too much of it
+// at a time waits at the gate.
+type generous struct {
+	ready chan func()
+	gate  chan struct{}
+	reads atomic.Int32
+	more  atomic.Bool
+}
+
+func (g *generous) Rest(ready func()) bool { g.ready <- ready; return true }
+
+func (g *generous) Read(p []byte) (int, error) {
+	switch n := g.reads.Add(1); {
+	case n > 100:
+		return copy(p, "data: [DONE]\n\n"), io.EOF
+	case n > 1 && !g.more.Load():
+		return 0, transport.ErrNothing
+	case n > inTurn+2: // the first two are of the time before
+		<-g.gate
+	}
+	return copy(p, `data: {"choices":[{"index":0,"delta":{"content":"and so on "}}]}`+"\n\n"), nil
+}
+
+func (g *generous) Close() error { return nil }
+
+func TestAStreamThatHasMuchToSayLeavesOthersTheirTurn(t *testing.T) {
+	storyWhere(t, true, func(w *world) {
+		w.endpoint("us-1", says("never asked"))
+		w.open()
+		body := &generous{ready: make(chan func(), 1), gate: make(chan struct{})}
+		w.handler.Failover.Next = carrier(func(r *http.Request) (*http.Response, error) {
+			return &http.Response{
+				StatusCode: 200, ProtoMajor: 1, ProtoMinor: 1, Body: body,
+				Header: http.Header{"Content-Type": {"text/event-stream"}}, Request: r,
+			}, nil
+		})
+		c := w.connect()
+		c.send(requestText("POST /v1/chat/completions", `{"model":"m","stream":true}`))
+		ready := <-body.ready
+		synctest.Wait()
+		w.want("reads", body.reads.Load(), int32(2))
+		body.more.Store(true)
+		ready() // returns, or nobody opens the gate
+		close(body.gate)
+		w.want("the end", strings.Contains(c.waits().body, "[DONE]"), true)
+	})
 }
