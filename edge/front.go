@@ -342,6 +342,7 @@ func (x *exchange) conclude() bool {
 		x.answer.breakOff()
 		return false
 	}
+	f.limitWrites()
 	goesOn, err := x.answer.end()
 	whole := !x.hasBody() || x.body.ended.Load() || goesOn && err == nil && x.body.drain(f.server.limits.HeaderTimeout)
 	switch {
@@ -355,6 +356,14 @@ func (x *exchange) conclude() bool {
 	}
 	_ = f.client.SetDeadline(time.Time{})
 	return true
+}
+
+// limitWrites lets nobody hold a connection who asks and asks, and takes no answer. A
+// handler that has a limit of its own knows better.
+func (f *front) limitWrites() {
+	if !f.client.socket.out.isSet() {
+		_ = f.client.SetWriteDeadline(time.Now().Add(f.server.limits.IdleTimeout))
+	}
 }
 
 // leave is called when the client has left.

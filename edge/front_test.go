@@ -694,3 +694,22 @@ func TestHalfAHeadDoesNotHoldUpShutdown(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestAClientThatAsksAndAsksAndTakesNothingIsLetGo(t *testing.T) {
+	w := serve(t, &Server{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 4<<10)) }),
+		Limits:  Limits{IdleTimeout: 200 * time.Millisecond},
+	})
+	conn := w.dial(t)
+	_ = conn.SetWriteDeadline(time.Now().Add(20 * time.Second))
+	asked := []byte(strings.Repeat(plain, 1000))
+
+	var err error
+	for err == nil {
+		_, err = conn.Write(asked)
+	}
+
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("the connection is still open after 20 s")
+	}
+}
