@@ -44,6 +44,7 @@ const expired = -1
 func (s *Server) newClient(conn net.Conn) *client {
 	c := &client{Conn: conn, server: s}
 	c.socket.open(conn, &s.buffers)
+	c.socket.out.patience = s.limits.IdleTimeout // a client that asks and asks and takes nothing is let go
 	return c
 }
 

@@ -342,7 +342,6 @@ func (x *exchange) conclude() bool {
 		x.answer.breakOff()
 		return false
 	}
-	f.limitWrites()
 	goesOn, err := x.answer.end()
 	whole := !x.hasBody() || x.body.ended.Load() || goesOn && err == nil && x.body.drain(f.server.limits.HeaderTimeout)
 	switch {
@@ -356,14 +355,6 @@ func (x *exchange) conclude() bool {
 	}
 	_ = f.client.SetDeadline(time.Time{})
 	return true
-}
-
-// limitWrites lets nobody hold a connection who asks and asks, and takes no answer. A
-// handler that has a limit of its own knows better.
-func (f *front) limitWrites() {
-	if !f.client.socket.out.isSet() {
-		_ = f.client.SetWriteDeadline(time.Now().Add(f.server.limits.IdleTimeout))
-	}
 }
 
 // leave is called when the client has left.
@@ -383,6 +374,7 @@ func (f *front) cancel(err error) {
 // has come already.
 func (f *front) handOver() (conn net.Conn, came []byte) {
 	f.client.state.Store(elsewhere)
+	f.client.socket.out.patience = 0
 	f.forget()
 	came = append(append(came, f.in.data...), f.in.bytes...)
 	f.in.release()

@@ -225,6 +225,8 @@ func (s *socket) SetWriteDeadline(t time.Time) error {
 // deadline is until when somebody may wait. It is told to the connection, as armed,
 // only when somebody does.
 type deadline struct {
+	patience time.Duration // for each wait, when there is no deadline; 0: for ever
+
 	mu      sync.Mutex
 	until   time.Time // zero: for ever
 	armed   time.Time // what the connection was told last
@@ -237,7 +239,7 @@ func (d *deadline) set(t time.Time, now bool, arm func(time.Time) error) error {
 	defer d.mu.Unlock()
 	d.until = t
 	if d.waiting || now {
-		return d.tell(arm)
+		return d.tell(arm, t)
 	}
 	return nil
 }
@@ -258,7 +260,7 @@ func (d *deadline) begin(arm func(time.Time) error) error {
 		return os.ErrDeadlineExceeded
 	}
 	if !d.armed.IsZero() {
-		return d.tell(arm)
+		return d.tell(arm, d.until)
 	}
 	return nil
 }
@@ -268,7 +270,11 @@ func (d *deadline) wait(arm func(time.Time) error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.waiting = true
-	_ = d.tell(arm) // of a closed connection; that is what the waiting will say, too
+	until := d.until
+	if until.IsZero() && d.patience > 0 {
+		until = time.Now().Add(d.patience)
+	}
+	_ = d.tell(arm, until) // of a closed connection; that is what the waiting will say, too
 }
 
 // over is after the attempt and the waiting.
@@ -278,12 +284,12 @@ func (d *deadline) over() {
 	d.waiting = false
 }
 
-func (d *deadline) tell(arm func(time.Time) error) error {
-	if d.armed.Equal(d.until) {
+func (d *deadline) tell(arm func(time.Time) error, until time.Time) error {
+	if d.armed.Equal(until) {
 		return nil
 	}
-	d.armed = d.until
-	return arm(d.until)
+	d.armed = until
+	return arm(until)
 }
 
 // pieces are to be written one behind the other.
