@@ -87,7 +87,7 @@ type Limits struct {
 	IdleTimeout           Duration `yaml:"idle_timeout" default:"2m" range:"1s..24h" restart:"true" doc:"how long a connection stays open between requests"`
 	Connections           int      `yaml:"connections" default:"0" range:"0..10000000" restart:"true" doc:"connections of clients at once; 0: as many as the limit of open files allows"`
 	ConnectionsPerAddress int      `yaml:"connections_per_address" default:"0" range:"0..10000000" restart:"true" doc:"connections of one address at once, but for trusted_proxies; 0: a quarter of connections"`
-	Requests              int      `yaml:"requests" default:"0" range:"0..10000000" doc:"requests under way at once; beyond it they get 503; 0: as many as fit into GOMEMLIMIT at 128 KiB each, and 100000 without one"`
+	Requests              int      `yaml:"requests" default:"0" range:"0..10000000" doc:"requests under way at once; beyond it they get 503; 0: as many as fit into the memory limit (GOMEMLIMIT, or the container's) at 128 KiB each, and 100000 without one; a stream at rest counts an eighth"`
 	BodyMemory            Size     `yaml:"body_memory" default:"256MiB" range:"1MiB..64GiB" doc:"memory for the bodies, of all requests together, that are kept for another attempt; beyond it requests get 503"`
 }
 

@@ -42,6 +42,7 @@ type Handler struct {
 	Compared func(router.Otherwise)
 
 	underWay atomic.Int64
+	detached atomic.Int64 // of these, the streams that go on without the handler
 	kept     room // what the bodies kept for another attempt take
 
 	naming sync.Once
@@ -52,13 +53,23 @@ type Handler struct {
 // which http.Server.Shutdown does not wait for.
 func (h *Handler) UnderWay() int { return int(h.underWay.Load()) }
 
+// A stream that has let go of its goroutine takes an eighth of the memory that is
+// reckoned for a request.
+const restingShare = 8
+
+// worth is how many requests those under way are worth.
+func (h *Handler) worth() int {
+	detached := int(h.detached.Load())
+	return h.UnderWay() - detached + detached/restingShare
+}
+
 // ServeHTTP is the life of a request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var rests bool // the answer goes on without this goroutine
 	x := h.begin(w, r)
 	defer h.conclude(x, &rests)
 
-	if x.settings.Requests > 0 && h.UnderWay() > x.settings.Requests {
+	if x.settings.Requests > 0 && h.worth() > x.settings.Requests {
 		x.respond(problemMemory)
 		return
 	}
@@ -179,5 +190,6 @@ func (x *exchange) leave(cut bool) {
 	case cut:
 		x.abort()
 	}
+	x.handler.detached.Add(-1)
 	x.finish()
 }

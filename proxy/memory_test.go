@@ -193,6 +193,20 @@ func TestAStreamAtRestThatCannotGoOnElsewhereHoldsNoBody(t *testing.T) {
 	})
 }
 
+func TestStreamsAtRestAreWorthAnEighthOfARequest(t *testing.T) {
+	storyWhere(t, true, func(w *world) {
+		w.settings.Requests = 2
+		w.endpoint("us-1", narrator(1, stalls))
+		for range 10 {
+			w.want("status", parse(w.begin(prompt).sees(), "POST").status, 200)
+		}
+		for range 6 {
+			w.begin(prompt).sees()
+		}
+		w.want("status of the one too many", w.ask("POST /v1/chat/completions", prompt).status, 503)
+	})
+}
+
 func TestNoMoreRequestsAreUnderWayThanMayBe(t *testing.T) {
 	story(t, func(w *world) {
 		w.settings.Requests = 2

@@ -90,6 +90,7 @@ func (f *flow) detach() bool {
 	}
 	finish, done := to.Detach()
 	if done {
+		f.handler.detached.Add(1)
 		f.finish, f.abort = finish, to.Abort
 		f.to.detach(to)
 	}
