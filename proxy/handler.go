@@ -43,7 +43,7 @@ type Handler struct {
 
 	underWay atomic.Int64
 	detached atomic.Int64 // of these, the streams that go on without the handler
-	kept     room // what the bodies kept for another attempt take
+	kept     room         // what the bodies kept for another attempt take
 
 	naming sync.Once
 	token  string // see loopToken

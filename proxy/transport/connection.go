@@ -82,6 +82,9 @@ const mostEmptyReads = 100
 // read waits for more of an answer. Bytes and an error do not come together: what
 // ended the connection is there to be read again.
 func (c *connection) read(p []byte) (int, error) {
+	if c.socket != nil && len(p) > 0 {
+		return c.socket.read(p)
+	}
 	for range mostEmptyReads {
 		n, err := c.Conn.Read(p)
 		if n > 0 {
