@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -168,7 +169,8 @@ func (p *paces) of(x *exchange) *pace {
 func (p *paces) took(x *exchange, d time.Duration) {
 	found := p.of(x)
 	if found == nil {
-		found = p.add(paceKey{x.query.Model, x.streams})
+		model := router.Model(strings.Clone(string(x.query.Model))) // it may be a part of a long head
+		found = p.add(paceKey{model, x.streams})
 	}
 	found.took(d)
 }

@@ -2,7 +2,11 @@ package proxy
 
 import (
 	"errors"
+	"net/url"
+	"strings"
 	"sync/atomic"
+
+	"proxima/router"
 )
 
 // A stream of tokens lasts for minutes, and nearly all of that time nothing comes. So it
@@ -72,11 +76,23 @@ func (f *flow) forget() {
 	f.answer.Header = nil
 	f.in = f.out
 	f.doubts = nil
-	if f.tale == nil {
-		f.out.Header = nil
-		f.handler.kept.give(f.body.taken)
-		f.body.kept, f.body.taken, f.prefix = nil, 0, nil
+	if f.tale != nil {
+		return
 	}
+	f.handler.kept.give(f.body.taken)
+	f.body.kept, f.body.taken, f.prefix = nil, 0, nil
+	f.forgetHead()
+}
+
+// forgetHead keeps copies of what is still asked for of the request. All strings of it
+// are parts of its head, which a client makes as long as it likes.
+func (f *flow) forgetHead() {
+	r := &f.record
+	r.ID, r.Method, r.Path = strings.Clone(r.ID), strings.Clone(r.Method), strings.Clone(r.Path)
+	r.Model = router.Model(strings.Clone(string(r.Model)))
+	f.out.Method, f.out.Host, f.out.Proto, f.out.Header = r.Method, "", "", nil
+	f.out.URL = &url.URL{Path: r.Path}
+	f.query, f.attempt.query = router.Query{}, router.Query{}
 }
 
 // detach takes the answer off the goroutine of the client's connection.

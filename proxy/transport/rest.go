@@ -31,7 +31,8 @@ func (a *answer) Rest(ready func()) bool {
 		a.release = context.AfterFunc(a.ctx, a.conn.abort)
 	}
 	if rests {
-		a.to, a.response.Request = nil, nil // it may last for minutes
+		a.to, a.response.Request = nil, nil          // it may last for minutes
+		a.response.Status, a.response.Proto = "", "" // parts of the head, all of which they would hold
 	}
 	return rests
 }
