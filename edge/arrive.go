@@ -33,8 +33,19 @@ func (s *Server) arrive(c *client) {
 func (s *Server) contain(c *client) {
 	if value := recover(); value != nil {
 		s.logf("panic on a client's connection: %v\n%s", value, debug.Stack())
+		s.forgetFront(c)
 		c.Close()
 		s.turned(Panic, fmt.Errorf("%s: panic: %v", c.Conn.RemoteAddr(), value))
+	}
+}
+
+// forgetFront ends the watch for a client that leaves, if there is one.
+func (s *Server) forgetFront(c *client) {
+	s.mu.Lock()
+	f := c.front
+	s.mu.Unlock()
+	if f != nil {
+		f.forget()
 	}
 }
 

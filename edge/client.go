@@ -41,10 +41,14 @@ const (
 // expired is a due that has passed.
 const expired = -1
 
+// leastPatience is how long a client may take nothing at least, where a handler has set no
+// limit. One that asks and asks and takes no answer is let go.
+const leastPatience = time.Minute
+
 func (s *Server) newClient(conn net.Conn) *client {
 	c := &client{Conn: conn, server: s}
 	c.socket.open(conn, &s.buffers)
-	c.socket.out.patience = s.limits.IdleTimeout // a client that asks and asks and takes nothing is let go
+	c.socket.out.patience = s.patience
 	return c
 }
 

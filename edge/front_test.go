@@ -697,8 +697,8 @@ func TestHalfAHeadDoesNotHoldUpShutdown(t *testing.T) {
 
 func TestAClientThatAsksAndAsksAndTakesNothingIsLetGo(t *testing.T) {
 	w := serve(t, &Server{
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 4<<10)) }),
-		Limits:  Limits{IdleTimeout: 200 * time.Millisecond},
+		Handler:  http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 4<<10)) }),
+		patience: 200 * time.Millisecond,
 	})
 	conn := w.dial(t)
 	_ = conn.SetWriteDeadline(time.Now().Add(20 * time.Second))

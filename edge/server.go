@@ -78,6 +78,7 @@ type Server struct {
 
 	once     sync.Once // guards the making of what follows
 	limits   Limits
+	patience time.Duration // see leastPatience
 	tls      *tls.Config
 	http     *http.Server
 	door     *door
@@ -162,6 +163,9 @@ func (s *Server) Close() error {
 func (s *Server) prepare() {
 	s.once.Do(func() {
 		s.limits = s.Limits.orDefault()
+		if s.patience == 0 {
+			s.patience = max(s.limits.IdleTimeout, leastPatience)
+		}
 		s.tls = s.agreeable()
 		s.http = s.newHTTP2()
 		s.door = newDoor()
@@ -329,12 +333,13 @@ func (s *Server) hearOut(ctx context.Context) {
 		}
 	}
 	s.dismiss(arriving)
-	for _, c := range s.clients(isSilent) {
-		if c.due.Load() == 0 && c.front == nil {
-			c.Close()
-		}
+	for _, c := range s.clients(isUnknown) {
+		c.Close()
 	}
 }
+
+// isUnknown reports whether a client has not got as far as to be waited for.
+func isUnknown(c *client) bool { return isSilent(c) && c.due.Load() == 0 && c.front == nil }
 
 func isSilent(c *client) bool { return c.state.Load() == arriving }
 

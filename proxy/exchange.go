@@ -28,6 +28,7 @@ type exchange struct {
 	source   source       // reads what the client sends
 	body     body         // what the client sent, kept for another attempt
 	query    router.Query // what the decision is about
+	session  bool         // the client names one
 	streams  bool         // the client asks for the answer token by token
 	prefix   []byte       // how the prompt begins; nil: too short to matter
 	protocol string       // what the client may switch to, "" for nothing
@@ -112,6 +113,7 @@ func (x *exchange) outgoing() *http.Request {
 // else how the prompt begins. Without either, requests spread.
 func (x *exchange) affinity() (key uint64, sticky bool) {
 	if session := field(x.in.Header, "X-Proxima-Session"); session != "" {
+		x.session = true
 		return router.SessionKey(x.record.Model, session), true
 	}
 	if x.prefix != nil {
@@ -156,7 +158,7 @@ func (a *attempt) remember() {
 // keptKB is how much of the prompt the next one with the same key begins with: all of
 // it in a session, and what the key was made of otherwise.
 func (x *exchange) keptKB() float64 {
-	if field(x.in.Header, "X-Proxima-Session") == "" {
+	if !x.session {
 		return prefixBytes / 1024.0
 	}
 	return x.promptKB()

@@ -90,6 +90,7 @@ func (f *flow) run(err error) (rests bool) {
 				return true
 			}
 		case errFull:
+			f.guard.end() // it is the client that is waited for
 			err = f.drain()
 		default:
 			if err = f.mend(err); err != nil {

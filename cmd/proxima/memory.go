@@ -106,7 +106,8 @@ func (p *pacer) Run(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	last, cost := p.count(), time.Duration(0)
-	defer p.set(p.set(gogc(room(0, 0, last.marked), last.marked)))
+	inForce := gogc(room(0, 0, last.marked), last.marked)
+	defer p.set(p.set(inForce))
 	for {
 		select {
 		case <-ctx.Done():
@@ -118,7 +119,10 @@ func (p *pacer) Run(ctx context.Context) {
 			cost = (now.spent - last.spent) / time.Duration(cycles)
 		}
 		rate := float64(now.allocated-last.allocated) / now.at.Sub(last.at).Seconds()
-		p.set(gogc(room(cost, rate, now.marked), now.marked))
+		if percent := gogc(room(cost, rate, now.marked), now.marked); percent != inForce {
+			p.set(percent) // which stops all others for a moment
+			inForce = percent
+		}
 		last = now
 	}
 }
