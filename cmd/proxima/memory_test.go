@@ -175,7 +175,8 @@ func TestThePaceFollowsTheTrafficAndEndsWithTheRouter(t *testing.T) {
 			},
 		}
 		p.Run(ctx)
-		if want := []int{50, 100, 300, 100, 50} // the second 300 changes nothing; !slices.Equal(percents, want) {
+		// The second 300 would change nothing.
+		if want := []int{50, 100, 300, 100, 50}; !slices.Equal(percents, want) {
 			t.Errorf("GOGC was %v, want %v", percents, want)
 		}
 	})
