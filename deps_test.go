@@ -22,7 +22,7 @@ var mayImport = map[string][]string{
 	"geo/world/generate":    {"geo", "geo/mmdb", "geo/world"},
 	"router":                {"geo"},
 	"healthcheck":           {"router"},
-	"proxy":                 {"router", "geo", "proxy/stream", "proxy/transport"},
+	"proxy":                 {"router", "geo", "http1", "proxy/stream", "proxy/transport"},
 	"proxy/stream":          {},
 	"proxy/transport":       {"http1", "poll"},
 	"edge":                  {"http1", "poll"},

@@ -81,7 +81,7 @@ func (a *answer) appendFraming() {
 
 func (a *answer) appendConnection() {
 	x, told := a.exchange, a.header["Connection"]
-	a.closes = a.framing == untilClose || x.mustClose() || anyHas(told, "close")
+	a.closes = a.framing == untilClose || x.mustClose() || http1.AnyHasToken(told, "close")
 	switch {
 	case a.status == http.StatusSwitchingProtocols:
 	case a.closes:
@@ -94,15 +94,6 @@ func (a *answer) appendConnection() {
 	if len(told) > 0 {
 		a.out = http1.AppendHeader(a.out, http.Header{"Connection": told}, nil)
 	}
-}
-
-func anyHas(lines []string, token string) bool {
-	for _, line := range lines {
-		if http1.HasToken(line, token) {
-			return true
-		}
-	}
-	return false
 }
 
 func (a *answer) appendField(name, value string) {

@@ -290,7 +290,7 @@ func (x *exchange) expects() bool {
 	expectation := x.request.Header["Expect"]
 	switch {
 	case len(expectation) == 0:
-	case !anyHas(expectation, "100-continue"):
+	case !http1.AnyHasToken(expectation, "100-continue"):
 		return len(expectation) == 1 && expectation[0] == ""
 	case !x.old && x.hasBody():
 		x.lazy, x.asksContinue, x.body.asks = true, true, true

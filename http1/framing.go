@@ -139,6 +139,16 @@ func HasToken[text []byte | string](line text, token string) bool {
 	return false
 }
 
+// AnyHasToken reports whether one of a field's lines has the token.
+func AnyHasToken(lines []string, token string) bool {
+	for _, line := range lines {
+		if HasToken(line, token) {
+			return true
+		}
+	}
+	return false
+}
+
 // trim takes away the spaces around a text.
 func trim[text []byte | string](t text) text {
 	for len(t) > 0 && is(t[0], isSpace) {

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"proxima/http1"
 	"proxima/router"
 )
 
@@ -27,7 +28,7 @@ func (x *exchange) forwardedHeader() http.Header {
 		}
 	}
 	removeNamed(out.header, in["Connection"])
-	if names(in["Te"], "trailers") {
+	if http1.AnyHasToken(in["Te"], "trailers") {
 		out.set("Te", "trailers")
 	}
 	if x.asksHops() && field(out.header, "Max-Forwards") != "" {
@@ -260,18 +261,6 @@ func field(h http.Header, name string) string {
 		return values[0]
 	}
 	return ""
-}
-
-// names reports whether a list of tokens has this one, in any case.
-func names(lines []string, token string) bool {
-	for _, line := range lines {
-		for member := range strings.SplitSeq(line, ",") {
-			if strings.EqualFold(textproto.TrimString(member), token) {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // requestID keeps the one that a trusted proxy gave, if it is fit for a log, and

@@ -172,25 +172,26 @@ func TestMemoryIsGivenBackAfterABug(t *testing.T) {
 func TestMemoryIsHeldWhileAStreamMayGoOnElsewhere(t *testing.T) {
 	cramped(t, func(w *world) {
 		w.settings.Resume = true
-		next := make(chan struct{})
-		w.endpoint("us-1", narrator(all, func(c *call) { <-next; c.event("[DONE]"); c.write(lastChunk) }))
-		c := w.begin(prompt)
-		w.want("kept", w.kept(), int64(1000))
-		close(next)
-		c.waits()
+		w.holdsMidway(1000)
 	})
 }
 
 func TestAStreamAtRestThatCannotGoOnElsewhereHoldsNoBody(t *testing.T) {
 	storyWhere(t, true, func(w *world) {
 		w.settings.BodyMemory = 1500
-		next := make(chan struct{})
-		w.endpoint("us-1", narrator(all, func(c *call) { <-next; c.event("[DONE]"); c.write(lastChunk) }))
-		c := w.begin(prompt)
-		w.want("kept", w.kept(), int64(0))
-		close(next)
-		c.waits()
+		w.holdsMidway(0)
 	})
+}
+
+// holdsMidway looks at what is kept of a body while its stream has yet to end.
+func (w *world) holdsMidway(want int64) {
+	w.t.Helper()
+	next := make(chan struct{})
+	w.endpoint("us-1", narrator(all, func(c *call) { <-next; c.event("[DONE]"); c.write(lastChunk) }))
+	c := w.begin(prompt)
+	w.want("kept", w.kept(), want)
+	close(next)
+	c.waits()
 }
 
 func TestStreamsAtRestAreWorthAnEighthOfARequest(t *testing.T) {

@@ -2,12 +2,12 @@ package proxy
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
-	"math/bits"
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"proxima/proxy/stream"
 )
 
 // Bounds of what is looked at in a JSON body.
@@ -75,7 +75,7 @@ func (n *nesting) inObject() bool {
 func (s *scan) feed(piece []byte) error {
 	for at := 0; at < len(piece); {
 		if s.inside {
-			run := plainRun(piece[at:])
+			run := stream.PlainRun(piece[at:])
 			s.note(piece[at : at+run])
 			at, s.offset = at+run, s.offset+int64(run)
 			if at == len(piece) {
@@ -90,31 +90,6 @@ func (s *scan) feed(piece []byte) error {
 	}
 	return nil
 }
-
-// plainRun counts the bytes up to the next one that means something in a string.
-// Most of a long body is such runs, so eight bytes are looked at at once.
-func plainRun(text []byte) int {
-	at := 0
-	for ; len(text)-at >= 8; at += 8 {
-		eight := binary.LittleEndian.Uint64(text[at:])
-		if marks := below(eight, ' ') | below(eight^each*'"', 1) | below(eight^each*'\\', 1); marks != 0 {
-			return at + bits.TrailingZeros64(marks)/8
-		}
-	}
-	for ; at < len(text); at++ {
-		if c := text[at]; c == '"' || c == '\\' || c < ' ' {
-			break
-		}
-	}
-	return at
-}
-
-// each has a one in each of its eight bytes.
-const each = 0x01_01_01_01_01_01_01_01
-
-// below marks the bytes of a word that are less than n, 128 at most, in their top bits.
-// Only the lowest mark is certain: subtracting there borrows from the bytes above.
-func below(word, n uint64) uint64 { return (word - each*n) &^ word & (each * 0x80) }
 
 // finish tells whether the text ended where a JSON text may end.
 func (s *scan) finish() error {

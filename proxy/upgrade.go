@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"strings"
+
+	"proxima/http1"
 )
 
 // upgradeAsked is the protocol that the client asks to change to, WebSocket for
@@ -28,7 +30,7 @@ func (x *exchange) upgradeAsked() string {
 
 // upgradeOf is the protocol that a message's header names to change to, "" for none.
 func upgradeOf(h http.Header) string {
-	if !names(h["Connection"], "upgrade") {
+	if !http1.AnyHasToken(h["Connection"], "upgrade") {
 		return ""
 	}
 	return h.Get("Upgrade")

@@ -79,7 +79,7 @@ func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\r' || c == '\
 
 func stringEnd(text []byte) int {
 	for i := 1; i < len(text); i++ {
-		i += plainRun(text[i:])
+		i += PlainRun(text[i:])
 		switch {
 		case i == len(text):
 		case text[i] == '"':

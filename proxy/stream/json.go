@@ -87,7 +87,7 @@ func checkString(text []byte) (rest []byte, is bool) {
 // closingQuote is where the quote stands that ends a JSON string, of which the text
 // begins after the opening one; -1: it does not end, or is none.
 func closingQuote(text []byte) int {
-	for at := plainRun(text); at < len(text); at += plainRun(text[at:]) {
+	for at := PlainRun(text); at < len(text); at += PlainRun(text[at:]) {
 		switch text[at] {
 		case '"':
 			return at
@@ -168,9 +168,9 @@ func digitRun(text []byte) int {
 	return n
 }
 
-// plainRun counts the bytes of a string up to the first quote, backslash or control
+// PlainRun counts the bytes of a string up to the first quote, backslash or control
 // character, eight at a time.
-func plainRun(text []byte) int {
+func PlainRun(text []byte) int {
 	at := 0
 	for ; len(text)-at >= 8; at += 8 {
 		eight := binary.LittleEndian.Uint64(text[at:])
@@ -184,7 +184,7 @@ func plainRun(text []byte) int {
 	return at
 }
 
-// asciiRun is as plainRun, but may end earlier, before what is not ASCII or when less
+// asciiRun is as PlainRun, but may end earlier, before what is not ASCII or when less
 // than eight bytes are left.
 func asciiRun(text []byte) int {
 	at := 0

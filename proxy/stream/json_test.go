@@ -40,7 +40,7 @@ func TestAPlainRunEndsAtWhatMeansSomething(t *testing.T) {
 		plain := strings.Repeat("é", length/2) + strings.Repeat("a", length%2)
 		for end, wanted := range map[string]int{"": 0, `"`: 0, `\`: 0, "\x00": 0, "\x1f": 0, " ": 1, "!": 1, "[": 1, "\x7f": 1, "\xff": 1} {
 			text := []byte(plain + end)
-			if got := plainRun(text); got != len(plain)+wanted {
+			if got := PlainRun(text); got != len(plain)+wanted {
 				t.Errorf("%q is plain for %d bytes, want %d", text, got, len(plain)+wanted)
 			}
 		}

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/textproto"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -61,7 +60,7 @@ const (
 func (a *answer) carry(body io.ReadCloser) error {
 	a.trip.Got(a.reused, false)
 	a.ctx = a.to.Context()
-	a.last = a.to.Close || has(a.to.Header["Connection"], "close")
+	a.last = a.to.Close || http1.AnyHasToken(a.to.Header["Connection"], "close")
 	if a.ctx.Done() != nil {
 		a.release = context.AfterFunc(a.ctx, a.conn.abort)
 	}
@@ -219,7 +218,7 @@ func (a *answer) begin() error {
 // isSwitch reports whether both sides speak another protocol from here on.
 func (a *answer) isSwitch() bool {
 	r := &a.response
-	return r.StatusCode == http.StatusSwitchingProtocols && len(r.Header["Upgrade"]) > 0 && has(r.Header["Connection"], "upgrade")
+	return r.StatusCode == http.StatusSwitchingProtocols && len(r.Header["Upgrade"]) > 0 && http1.AnyHasToken(r.Header["Connection"], "upgrade")
 }
 
 // hasBody reports whether a body follows the head at all (RFC 9112 §6.3).
@@ -260,18 +259,6 @@ func (a *answer) finish(clean bool) {
 func (a *answer) mayKeep() bool {
 	r := &a.response
 	return !r.Close && r.StatusCode != http.StatusSwitchingProtocols && !a.last
-}
-
-// has reports whether a list has this option, in any case.
-func has(lines []string, option string) bool {
-	for _, line := range lines {
-		for member := range strings.SplitSeq(line, ",") {
-			if strings.EqualFold(textproto.TrimString(member), option) {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // explain returns what an exchange failed of: its context, the request's body, the
